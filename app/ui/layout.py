@@ -6,28 +6,32 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.engine.engine import Engine
+from app.settings import Settings
 from app.ui.events import connect
-from app.ui.form import SHAPES, Form
-from app.ui.studio import Studio
+from app.ui.form import Form
 
 STATIC = Path(__file__).parent / "static"
 BRIDGE = "element.addEventListener('patchbay', () => trigger('restored'))"
 """The way from a script to a Gradio event; Gradio reads the event's name here."""
 
 
-def studio_page(engine: Studio) -> gr.Blocks:
+def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
     """The whole page, with its events."""
-    form = Form.of(engine)
+    form = Form.of(engine.library, settings.generation)
     with gr.Blocks(title="Patchbay", fill_width=True, analytics_enabled=False) as blocks:
         _quick_settings(form)
-        _prompts(form)
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Generation", id="generation"), gr.Row(equal_height=False, elem_id="workbench"):
-                _generation_settings(form)
-                with gr.Column(scale=5, min_width=340, elem_id="results_column"):
-                    static_part("results")
-            with gr.Tab("PNG Info", id="pnginfo"):
-                static_part("pnginfo")
+        with gr.Row(elem_id="studio", equal_height=False):
+            with gr.Column(scale=7, min_width=340, elem_id="asking"):
+                _prompts(form)
+                with gr.Tabs(elem_id="tabs"):
+                    with gr.Tab("Generation", id="generation"):
+                        _generation_settings(form)
+                    with gr.Tab("PNG Info", id="pnginfo"):
+                        static_part("pnginfo")
+            with gr.Column(scale=5, min_width=340, elem_id="answer"):
+                _actions(form)
+                static_part("results")
         bridge = static_part("bridge", script=BRIDGE)
         connect(blocks, form, bridge)
     return blocks
@@ -50,40 +54,39 @@ def _quick_settings(form: Form) -> None:
 
 
 def _prompts(form: Form) -> None:
-    with gr.Row(elem_id="prompts", equal_height=False):
-        with gr.Column(scale=6, min_width=320, elem_id="prompt_column"):
-            form.prompt.render()
-            form.negative_prompt.render()
-            static_part("explanation")
-        with gr.Column(scale=1, min_width=190, elem_id="actions"):
-            form.generate.render()
-            with gr.Row(elem_id="stopping"):
-                form.interrupt.render()
-                form.skip.render()
-            with gr.Row(elem_id="tools"):
-                form.restore.render()
-                form.clear.render()
+    with gr.Column(elem_id="prompts"):
+        form.prompt.render()
+        form.negative_prompt.render()
+        static_part("explanation")
+
+
+def _actions(form: Form) -> None:
+    with gr.Row(elem_id="actions", equal_height=True):
+        form.generate.render()
+        form.interrupt.render()
+        form.skip.render()
+        form.restore.render()
+        form.clear.render()
 
 
 def _generation_settings(form: Form) -> None:
-    with gr.Column(scale=4, min_width=340, elem_id="settings_column"):
-        with gr.Row(elem_classes="panel"):
+    with gr.Column(elem_id="settings"):
+        with gr.Row():
             form.sampler.render()
             form.schedule_type.render()
             form.steps.render()
-        with gr.Column(elem_classes="panel"):
-            with gr.Row(equal_height=True):
-                form.width.render()
-                form.swap.render()
-                form.height.render()
-            with gr.Row(elem_id="shapes"):
-                for shape in SHAPES:
-                    form.shapes[shape].render()
-        with gr.Row(elem_classes="panel"):
+        with gr.Row(equal_height=True):
+            form.width.render()
+            form.swap.render()
+            form.height.render()
+        with gr.Row(elem_id="shapes"):
+            for button in form.shapes.values():
+                button.render()
+        with gr.Row():
             form.cfg_scale.render()
             form.batch_count.render()
             form.batch_size.render()
-        with gr.Row(equal_height=True, elem_classes="panel"):
+        with gr.Row(equal_height=True):
             form.seed.render()
             form.seed_random.render()
             form.seed_reuse.render()

@@ -4,56 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.generation.result import GeneratedImage, GenerationResult
-from app.ui.studio import Job, Snapshot
-
-FINISHED = frozenset({"done", "interrupted", "failed"})
+from app.engine.jobs import JobView, Snapshot
+from app.generation.result import GeneratedImage
 
 
 def live_state(snapshot: Snapshot) -> dict[str, Any]:
-    """A snapshot as JSON. Pictures are named by address; they are fetched when they are looked at."""
+    """A snapshot as JSON. Pictures are named by address, and fetched when they are looked at."""
     return {
-        "queue": snapshot.queue,
-        "jobs": [_job(job) for job in snapshot.jobs],
+        "queue": snapshot.queue_length,
+        "jobs": [_unfinished(job) for job in snapshot.jobs],
         "last": _finished(snapshot.last) if snapshot.last else None,
     }
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _unfinished(job: JobView) -> dict[str, Any]:
     progress = job.progress
     version = job.preview_version
     return {
         "id": job.id,
         "state": progress.state,
+        "position": job.position,
         "step": progress.step,
         "steps": progress.steps,
         "image": progress.image,
         "images": progress.images,
-        "position": progress.position,
         "elapsed": round(progress.elapsed, 1),
         "remaining": None if progress.remaining is None else round(progress.remaining, 1),
         "message": progress.message,
         "width": job.request.width,
         "height": job.request.height,
+        "stepsEach": job.request.steps,
         "preview": f"/app/preview/{job.id}?v={version}" if version else None,
     }
 
 
-def _finished(job: Job) -> dict[str, Any]:
-    result = job.result
-    problems = result.problems if result else job.error.problems if job.error else ()
+def _finished(job: JobView) -> dict[str, Any]:
+    result, error = job.result, job.error
+    problems = result.problems if result else error.problems if error else ()
+    images = result.images if result else ()
     return {
         "id": job.id,
         "state": job.state,
-        "error": str(job.error) if job.error else None,
+        "error": str(error) if error else None,
         "problems": [problem.as_json() for problem in problems],
         "seconds": round(result.seconds, 1) if result else None,
-        "images": _images(job.id, result) if result else [],
+        "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(images)],
     }
-
-
-def _images(job: str, result: GenerationResult) -> list[dict[str, Any]]:
-    return [_image(f"/app/image/{job}/{index}", made) for index, made in enumerate(result.images)]
 
 
 def _image(address: str, made: GeneratedImage) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from app.engine.engine import Engine
+from app.settings import SettingsStore
 from app.ui.quick_gradio import import_gradio
-from app.ui.studio import Studio
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -23,14 +23,6 @@ HEAD = """
 """
 
 
-class PageSettings(Protocol):
-    """The settings that the page reads."""
-
-    @property
-    def cache(self) -> Path:
-        """The folder for files that can be made again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """The Gradio blocks, and the arguments that `gradio.mount_gradio_app` takes beside them."""
@@ -39,14 +31,14 @@ class Page:
     mount: dict[str, Any]
 
 
-def build(engine: Studio, settings: PageSettings) -> Page:
-    """The page of `engine`. Gradio is imported here, once, with its cache below `settings.cache`."""
-    import_gradio(settings.cache / "gradio")
+def build(engine: Engine, settings: SettingsStore) -> Page:
+    """The page of `engine`. Gradio is imported here and not before, with its cache in the data folder."""
+    import_gradio(settings.data / "cache" / "gradio")
     from app.ui.layout import studio_page
     from app.ui.theme import dense_theme
 
     return Page(
-        blocks=studio_page(engine),
+        blocks=studio_page(engine, settings.current),
         mount={
             "theme": dense_theme(),
             "head": HEAD,

@@ -1,21 +1,16 @@
-"""Pictures on their way to and from the browser: previews out, PNG text in. What comes in is hostile."""
+"""Pictures on their way to the browser."""
 
 from __future__ import annotations
 
 import io
-import warnings
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from app.errors import RequestError
-
-LARGEST_UPLOAD = 64 * 1024 * 1024
-LARGEST_TEXT = 256 * 1024
-PREVIEW_QUALITY = 85
+QUALITY = 85
 
 
 def preview_jpeg(picture: Image.Image) -> bytes:
-    """A preview as a JPEG: encoding takes under a millisecond, and one is made at every step."""
+    """A preview as a JPEG: it takes under a millisecond to encode, and there is one at every step."""
     encoded = io.BytesIO()
-    picture.convert("RGB").save(encoded, "JPEG", quality=PREVIEW_QUALITY)
+    picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()

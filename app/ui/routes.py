@@ -1,25 +1,38 @@
-"""The page's own routes, all below /app: what the scripts in static/ fetch."""
+"""The page's own routes: what the scripts in static/ fetch. Everything lies below /app."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import APIRouter, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from app.errors import PatchbayError, RequestError
-from app.generation.request import GenerationRequest
-from app.ui.live import live_state
-from app.ui.owner import owner_of
-from app.ui.pictures import preview_jpeg
-from app.ui.studio import Job, Studio
+from app.engine.engine import Engine
+from app.settings import SettingsStore
+from app.ui.job_routes import job_routes
+from app.ui.prompt_routes import prompt_routes
 
 STATIC = Path(__file__).parent / "static"
-LIVE_INTERVAL = 0.1
-"""Seconds between two looks at the engine: ten a second is smooth, and costs next to nothing."""
+
+
+def router(engine: Engine, settings: SettingsStore) -> APIRouter:
+    """Every route of the page."""
+    routes = APIRouter(include_in_schema=False)
+    routes.include_router(_static_routes())
+    routes.include_router(job_routes(engine))
+    routes.include_router(prompt_routes(engine, settings))
+    return routes
+
+
+def _static_routes() -> APIRouter:
+    routes = APIRouter()
+    files = StaticFiles(directory=STATIC)
+
+    @routes.get("/app/static/{name}")
+    async def static_file(name: str, request: Request) -> Response:
+        """A script, style sheet or drawing; asked for again each time, and answered with 304 while it is the same."""
+        answer = await files.get_response(name, request.scope)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
+
+    return routes
