@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app import __version__
 from app.errors import Problem, RequestError
@@ -186,7 +187,7 @@ def _filled(values: Mapping[str, object]) -> tuple[GenerationRequest, tuple[Prob
     for name, value in values.items():
         try:
             default = getattr(_DEFAULTS, name)
-            read = value if isinstance(default, str) else type(default)(str(value))
+            read: Any = value if isinstance(default, str) else type(default)(str(value))
             replace(_DEFAULTS, **{name: read}).checked()
             request = replace(request, **{name: read})
         except (ValueError, RequestError) as error:
