@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +22,8 @@ from app.ui.pictures import preview_jpeg
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at the engine for a page: smooth to the eye, and a look costs microseconds."""
+KEPT = {"cache-control": "private, max-age=31536000, immutable"}
+"""An image never changes, and is nobody else's to keep."""
 FOREIGN = 4403
 """The WebSocket close code for a page that is not ours."""
 WHOLE = frozenset({"seed", "steps", "width", "height", "batch_count", "batch_size", "clip_skip"})
@@ -121,33 +122,32 @@ def _add_actions(routes: APIRouter, engine: Engine) -> None:
 
 
 def _add_pictures(routes: APIRouter, engine: Engine) -> None:
-    def job_of(job_id: str, owner: Owner) -> Job:
-        job = engine.job(job_id)
-        if job is None or job.owner != owner:
-            raise HTTPException(404, "There is no such image, or it is another browser's.")
-        return job
-
-    Owned = Annotated[Job, Depends(job_of)]
-
     @routes.get("/app/preview/{job_id}")
-    def preview(job: Owned) -> Response:
-        picture = job.progress.preview
+    def preview(job_id: str, owner: Owner) -> Response:
+        picture = _owned(engine, job_id, owner).progress.preview
         if picture is None:
             raise HTTPException(404, "There is no preview.")
         return Response(preview_jpeg(picture), media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     @routes.get("/app/image/{job_id}/{index}")
-    def image(job: Owned, index: int) -> Response:
+    def image(job_id: str, index: int, owner: Owner) -> Response:
         """The file itself, with its text."""
-        made = job.result.images if job.result else ()
+        result = _owned(engine, job_id, owner).result
+        made = result.images if result else ()
         if not 0 <= index < len(made):
             raise HTTPException(404, "There is no such image.")
-        headers = {"cache-control": "private, max-age=31536000, immutable"}
         path = made[index].path
         if path is not None and path.is_file():
-            return FileResponse(path, media_type="image/png", headers=headers, filename=path.name, content_disposition_type="inline")
+            return FileResponse(path, media_type="image/png", headers=KEPT)
         content = png_bytes(made[index].image, made[index].infotext)
-        return Response(content, media_type="image/png", headers=headers)
+        return Response(content, media_type="image/png", headers=KEPT)
+
+
+def _owned(engine: Engine, job_id: str, owner: str) -> Job:
+    job = engine.job(job_id)
+    if job is None or job.owner != owner:
+        raise HTTPException(404, "There is no such image, or it is another browser's.")
+    return job
 
 
 async def _tell(socket: WebSocket, engine: Engine, owner: str) -> None:

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from app.engine.engine import Engine
 from app.errors import PatchbayError, RequestError
 from app.generation.infotext import parse_infotext
 from app.generation.png import MAX_FILE_BYTES, MAX_TEXT_CHARACTERS, read_infotext
+from app.prompt.explain import explain
+from app.prompt.schedule import ScheduleOptions
 from app.settings import SettingsStore
+from app.ui.tokens import TokenCount, count_tokens
 
 LONGEST_PROMPT = 100_000
 """Characters."""
@@ -27,9 +29,18 @@ class PromptText(BaseModel):
     steps: int = Field(20, ge=1, le=1000)
 
 
-def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
+def prompt_routes(settings: SettingsStore) -> APIRouter:
     """The routes about texts."""
     routes = APIRouter()
+
+    @routes.post("/app/explain")
+    def explain_prompts(typed: PromptText) -> dict[str, Any]:
+        """What `explain --json` says, and how many tokens each prompt takes at its longest stage."""
+        networks = settings.current.networks
+        options = ScheduleOptions(networks.default_strength, networks.schedule_separator)
+        explanation = explain(typed.prompt, typed.negative, typed.steps, options)
+        tokens = {name: asdict(_longest(explanation[name])) for name in ("prompt", "negative")}
+        return {**explanation, "tokens": tokens}
 
     @routes.post("/app/pnginfo")
     async def pnginfo(request: Request) -> Response:
@@ -56,6 +67,12 @@ def settings_of(text: str) -> dict[str, Any]:
         "extras": dict(parsed.extras),
         "problems": [problem.as_json() for problem in parsed.problems],
     }
+
+
+def _longest(stages: list[dict[str, Any]]) -> TokenCount:
+    """The count of the stage that takes the most tokens."""
+    counts = [count_tokens(stage["text"]) for stage in stages]
+    return max(counts, key=lambda count: (count.limit, count.tokens))
 
 
 async def _body(request: Request) -> bytes:

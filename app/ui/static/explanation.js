@@ -6,6 +6,7 @@ import { strengthPlot } from "./plot.js";
 
 const PAUSE = 200;
 const LOOK = 400;
+const RETRY = 3000;
 const STEPS = "#txt2img_steps input[type=number]";
 
 /** Explains the two boxes whenever their text or the number of steps changes. */
@@ -30,7 +31,7 @@ export async function explainPrompts(prompt, negative) {
     if (asked !== key) return;
     if (!answer.ok) {
       view.showProblems([{ level: "error", message: answer.detail }]);
-      asked = "";
+      setTimeout(() => { asked = ""; }, RETRY);
       return;
     }
     for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
