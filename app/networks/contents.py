@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import NetworkError, Problem
 from app.networks.formats import bundled, split
 from app.networks.header import Header, TensorInfo
+from app.networks.prefixes import DENOISERS, components_of
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("up", "lora"),
@@ -41,35 +42,20 @@ MAGNITUDES = frozenset({"dora_scale", "magnitude"})
 RANKED = frozenset({"down", "embedding_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "tlora_q"})
 """The roles whose first axis is the module's rank."""
 
-COMPONENTS: tuple[tuple[str, str], ...] = (
-    ("lora_te1_", "text_encoder"),
-    ("lora_te2_", "text_encoder_2"),
-    ("lora_te3_", "text_encoder_3"),
-    ("lora_te_", "text_encoder"),
-    ("oft_te_", "text_encoder"),
-    ("lora_prior_te_", "text_encoder"),
-    ("text_encoders.", "text_encoder"),
-    ("text_encoder_2.", "text_encoder_2"),
-    ("text_encoder_3.", "text_encoder_3"),
-    ("text_encoder.", "text_encoder"),
-    ("lora_vae_", "vae"),
-    ("lora_first_stage_model_", "vae"),
-    ("first_stage_model.", "vae"),
-    ("vae.", "vae"),
-    ("lora_transformer_", "transformer"),
-    ("transformer.", "transformer"),
-    ("double_blocks.", "transformer"),
-    ("single_blocks.", "transformer"),
-    ("transformer_2.", "transformer_2"),
+BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("text_model", "text_encoder"),
-    ("decoder.", "vae"),
-    ("encoder.down_blocks", "vae"),
-    ("encoder.mid_block", "vae"),
-    ("encoder.conv_", "vae"),
     ("encoder.layers", "text_encoder"),
+    ("decoder.", "vae"),
+    ("encoder.", "vae"),
+    ("transformer_blocks", "transformer"),
+    ("single_transformer_blocks", "transformer"),
+    ("double_blocks", "transformer"),
+    ("single_blocks", "transformer"),
+    ("joint_blocks", "transformer"),
 )
-"""How the names of each component begin; anything else is the denoiser's."""
-WRAPPERS = ("base_model.model.",)
+"""The component that has such modules, for names without a prefix; anything else is a UNet's."""
+HEAD = 80
+"""Characters of a module's name that may tell its component; most modules share them, so they are asked once."""
 CHECKPOINT_MARKS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.")
 UNETS = frozenset({"sd15", "sd2", "sdxl", "sdxl-refiner", "unknown"})
 
@@ -129,20 +115,25 @@ def contents(header: Header, family: str = "unknown") -> Contents:
         elif role == "alpha":
             alphas[module] = name
     unknown = [name for module, name in others if "on_input" not in modules.get(module, ())]  # ia3's own is "weight"
-    found = {module: _algorithm(roles) for module, roles in modules.items()}
-    counts = Counter(found.values())
+    held = Counter(frozenset(roles) for roles in modules.values())
+    algorithms = {roles: _algorithm(roles) for roles in held}
+    counts = Counter[str]()
+    for roles, count in held.items():
+        counts[algorithms[roles]] += count
+    unknown += [module for module, roles in modules.items() if not algorithms[frozenset(roles)]] if counts[""] else []
+    heads = {module[:HEAD] for module in modules}
     denoiser = "unet" if family in UNETS else "transformer"
     return Contents(
         algorithms={name: counts[name] for name in sorted(counts) if name},
-        components=tuple(sorted({_component(module, denoiser) for module, name in found.items() if name})),
+        components=tuple(sorted({_component(head, denoiser) for head in heads})),
         ranks=dict(sorted(Counter(ranks.values()).items())),
         alphas=tuple(name for module, name in alphas.items() if module in ranks),
         embeddings=tuple(embeddings),
-        unknown=(*unknown, *(module for module, name in found.items() if not name)),
+        unknown=tuple(unknown),
     )
 
 
-def _algorithm(roles: Collection[str]) -> str:
+def _algorithm(roles: frozenset[str]) -> str:
     """The algorithm of a module with tensors of these roles; empty if none shows one."""
     name = next((algorithm for role, algorithm in SIGNS if role in roles), "")
     if name and not MAGNITUDES.isdisjoint(roles):
@@ -150,10 +141,14 @@ def _algorithm(roles: Collection[str]) -> str:
     return name
 
 
-def _component(module: str, denoiser: str) -> str:
-    for wrapper in WRAPPERS:
-        module = module.removeprefix(wrapper)
-    return next((component for prefix, component in COMPONENTS if module.startswith(prefix)), denoiser)
+def _component(head: str, denoiser: str) -> str:
+    """The component of the modules whose names begin so."""
+    components, name = components_of(head)
+    if components == DENOISERS:
+        return denoiser
+    if len(components) < len(DENOISERS):
+        return components[0]
+    return next((component for beginning, component in BEGINNINGS if name.startswith(beginning)), "unet")
 
 
 def read_scalars(path: Path, header: Header, names: Iterable[str]) -> Iterator[float]:

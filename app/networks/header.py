@@ -153,7 +153,7 @@ def _metadata(entries: object, path: Path) -> dict[str, str]:
 
 
 def _tensors(document: Mapping[str, object], path: Path) -> dict[str, TensorInfo]:
-    """The entries of the header, each checked alone: dtype, shape, offsets, and that shape × dtype fills the offsets."""
+    """The entries of the header, each checked alone: dtype, shape, offsets, and that they agree."""
     tensors: dict[str, TensorInfo] = {}
     sizes: dict[tuple[str, str], tuple[tuple[int, ...], int]] = {}  # a file has thousands of tensors but few shapes
     for name, entry in document.items():
@@ -162,7 +162,7 @@ def _tensors(document: Mapping[str, object], path: Path) -> dict[str, TensorInfo
         except (TypeError, KeyError, ValueError) as error:
             message = f"Tensor {_shown(name)} lacks a dtype, a shape or two offsets."
             raise NetworkError(message, where=str(path)) from error
-        kind = (str(dtype), str(shape))
+        kind = (repr(dtype), repr(shape))
         if kind not in sizes:
             sizes[kind] = _size(name, dtype, shape, path)
         if not (type(begin) is type(end) is int and 0 <= begin <= end):
