@@ -11,14 +11,17 @@ from pathlib import Path
 
 from app.errors import NetworkError, Problem
 from app.networks.contents import contents, read_scalars
+from app.networks.families import FAMILIES, folder_family
 from app.networks.header import Header, read_header
-from app.networks.identity import identify
-from app.networks.metadata import clean, describe
-from app.networks.scan import Found, Kind, legible
+from app.networks.identity import UNKNOWN, BaseModel, identify
+from app.networks.metadata import clean, describe, metadata_json, training
+from app.networks.scan import ADAPTER_CONFIG, Found, Kind, legible
+from app.networks.sidecar import read_object
 
 CARD_TAGS = 40
 """Training tags on a card, for search; the details page reads them all from the file."""
 CARD_TEXT = 2000
+FLOAT_LIMIT = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ _PLAIN = tuple(
 def inspect(found: Found, kind: Kind) -> NetworkFile:
     """What a network's header and the small files beside it tell. A file that cannot be read is a record of that."""
     try:
-        header = None if found.pickled or found.file.suffix.lower() == ".json" else read_header(found.file)
+        header = read_header(found.file) if found.file.suffix.lower() == ".safetensors" else None
         return _described(found, kind, header)
     except NetworkError as error:
         problem = Problem("error", error.message, source=legible(error.where), hint=error.hint)
@@ -128,11 +131,9 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
         "embedded_preview": bool(metadata.get("modelspec.thumbnail") or metadata.get("ssmd_cover_images")),
         "problems": said.problems,
     }
-    if header is None:
-        return _placed(found, kind, reason="A pickle is not opened to list it.", **common)
-    base = identify(header.shapes, metadata)
+    base = _base(found, kind, header)
     common |= {"base_model": base.family, "reason": base.reason}
-    if kind != "lora":
+    if kind != "lora" or header is None:
         return _placed(found, kind, **common)
     held = contents(header, base.family)
     alpha = next(read_scalars(found.file, header, held.alphas[:1]), None)
@@ -140,10 +141,35 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
         "algorithms": held.algorithms,
         "components": held.components,
         "rank": held.rank,
-        "alpha": alpha if alpha is not None and math.isfinite(alpha) else None,
+        "alpha": _finite(alpha if held.alphas or not held.ranks else declared_alpha(found.path, metadata)),
         "problems": said.problems + held.problems(legible(str(found.path))),
     }
     return _placed(found, kind, **common)
+
+
+def _base(found: Found, kind: Kind, header: Header | None) -> BaseModel:
+    """The base model of a network, or the family of another file."""
+    if header is not None:
+        return FAMILIES[kind](header.shapes) if kind in FAMILIES else identify(header.shapes, header.metadata)
+    if found.pickled:
+        return BaseModel(UNKNOWN, "a pickle is not opened to list it")
+    return folder_family(found.file)
+
+
+def declared_alpha(path: Path, metadata: Mapping[str, str]) -> object:
+    """The alpha that a file without alpha tensors declares: peft's configuration, diffusers' metadata, kohya's."""
+    config = read_object(path / ADAPTER_CONFIG) if path.is_dir() else {}
+    document = metadata_json(metadata.get("lora_adapter_metadata", ""))
+    fields = document if isinstance(document, dict) else {}
+    alphas = (value for key, value in fields.items() if key.rpartition(".")[2] == "lora_alpha")
+    return config.get("lora_alpha", next(alphas, training(metadata).get("alpha")))
+
+
+def _finite(value: object) -> float | None:
+    """A number that JSON can hold, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > FLOAT_LIMIT:
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _placed(found: Found, kind: Kind, **facts: object) -> NetworkFile:

@@ -26,8 +26,9 @@ PICKLES = frozenset({".pt", ".ckpt", ".bin", ".pth"})
 """Suffixes of files that hold pickles."""
 SUFFIXES: tuple[str, ...] = (".safetensors", ".pt", ".ckpt", ".bin", ".pth")
 """Where two files differ in these alone, the first keeps the plain name."""
+ADAPTER_CONFIG = "adapter_config.json"
 FOLDERS: Mapping[Kind, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "lora": (("adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")),),
+    "lora": ((ADAPTER_CONFIG, ("adapter_model.safetensors", "adapter_model.bin")),),
     "checkpoint": (("model_index.json", ("model_index.json",)),),
     "vae": (("config.json", ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")),),
 }
