@@ -28,6 +28,12 @@ class ModelFile:
         states = [file.stat() for file in files if file.is_file()]
         return tuple(number for state in states for number in (state.st_size, state.st_mtime_ns))
 
+    @property
+    def title(self) -> str:
+        """The name with the file's suffix, as the web UIs' clients show it and send it back."""
+        suffix = "" if self.path.is_dir() else self.path.suffix
+        return self.name.removesuffix(suffix) + suffix
+
 
 def models_in(roots: Sequence[Path], marker: str) -> tuple[ModelFile, ...]:
     """Every single file and every folder that holds the file `marker`, in name order.
@@ -83,7 +89,7 @@ class ModelShelf:
         wanted = name.rsplit(" [", 1)[0] if name.endswith("]") else name
         for same in (str.__eq__, lambda a, b: a.lower() == b.lower()):
             for entry in entries:
-                spellings = (entry.name, entry.path.name, entry.name.rsplit("/", 1)[-1])
+                spellings = (entry.name, entry.path.name, entry.title, entry.name.rsplit("/", 1)[-1])
                 if any(same(wanted, spelling) for spelling in spellings):
                     return entry
         near = get_close_matches(wanted, [entry.name for entry in entries], n=3, cutoff=0.5)
