@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-import tempfile
 import zlib
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 from app.errors import RequestError, StorageError
+from app.settings import temporary_file
 
 KEY = "parameters"
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -46,7 +45,6 @@ def save_png(image: Image.Image, infotext: str, folder: Path, *, seed: int, when
     day = folder / f"{when:%Y-%m-%d}"
     content = png_bytes(image, infotext)
     try:
-        day.mkdir(parents=True, exist_ok=True)
         return _placed(content, day, f"{when:%Y%m%d-%H%M%S}-{seed}")
     except OSError as error:
         reason = error.strerror or str(error)
@@ -76,24 +74,14 @@ def read_infotext(source: Path | bytes) -> str:
 
 def _placed(content: bytes, folder: Path, stem: str) -> Path:
     """Write `content` to a temporary file, then claim the first free name and rename onto it."""
-    handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with temporary_file(folder, content) as written:
         target = _claimed(folder, stem)
         try:
-            # mkstemp's files are the owner's alone; an image is as readable as any new file.
-            Path(temporary).chmod(target.stat().st_mode)
-            Path(temporary).replace(target)
+            written.replace(target)
         except OSError:
             target.unlink()
             raise
-        return target
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return target
 
 
 def _claimed(folder: Path, stem: str) -> Path:

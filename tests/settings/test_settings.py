@@ -30,32 +30,32 @@ def test_a_change_is_there_after_a_restart(tmp_path: Path) -> None:
 def test_only_what_was_edited_is_written_and_comments_stay(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("# mine\n[networks]\ncard_size = 200 # large\n")
-    SettingsStore(tmp_path, {"device.dtype": "float32"}).change({"networks.names": "alias"})
+    SettingsStore(tmp_path, {"device.dtype": "fp32"}).change({"networks.names": "alias"})
     assert file.read_text() == '# mine\n[networks]\ncard_size = 200 # large\nnames = "alias"\n'
 
 
 def test_a_value_comes_from_the_command_line_else_the_environment_else_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SettingsStore(tmp_path).change({"device.dtype": "float16", "networks.card_size": 100, "server.port": 1})
-    monkeypatch.setenv("PATCHBAY_DEVICE__DTYPE", "bfloat16")
+    SettingsStore(tmp_path).change({"device.dtype": "fp16", "networks.card_size": 100, "server.port": 1})
+    monkeypatch.setenv("PATCHBAY_DEVICE__DTYPE", "bf16")
     monkeypatch.setenv("PATCHBAY_SERVER__PORT", "2")
     store = SettingsStore(tmp_path, {"server.port": 3})
     assert (store.current.server.port, store.current.device.dtype, store.current.networks.card_size) == (
         3,
-        "bfloat16",
+        "bf16",
         100,
     )
     assert store.locked == {"server.port", "device.dtype"}
 
 
 def test_a_pinned_key_is_locked_and_never_reaches_the_file(tmp_path: Path) -> None:
-    store = SettingsStore(tmp_path, {"device.dtype": "float32"})
+    store = SettingsStore(tmp_path, {"device.dtype": "fp32"})
     with pytest.raises(SettingsError):
-        store.change({"device.dtype": "float16"})
+        store.change({"device.dtype": "fp16"})
     store.change({"networks.card_size": 100})
     assert "dtype" not in store.path.read_text()
-    assert store.current.device.dtype == "float32"
+    assert store.current.device.dtype == "fp32"
 
 
 def test_a_reset_key_is_its_default_again_and_leaves_the_file(tmp_path: Path) -> None:
