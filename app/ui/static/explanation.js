@@ -4,6 +4,7 @@ import { element, present, send } from "./dom.js";
 import { highlightLayer } from "./highlight.js";
 import { strengthPlot } from "./plot.js";
 
+const CHECKPOINT = "#checkpoint input";
 const PAUSE = 200;
 const LOOK = 400;
 const RETRY = 3000;
@@ -22,6 +23,7 @@ export async function explainPrompts(prompt, negative) {
     prompt: prompt.value,
     negative: negative.value,
     steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
+    checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
   });
   async function explain() {
     const asking = question();
