@@ -15,8 +15,8 @@ from typing import Protocol, Self
 from app.engine.jobs import FINISHED, Control, Job, JobView, Snapshot, State
 from app.engine.library import Library
 from app.errors import PatchbayError, RequestError
-from app.generation.request import GenerationRequest
 from app.generation.png import save_png
+from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 log = logging.getLogger(__name__)
@@ -229,7 +229,9 @@ class Engine:
             # The edge: whatever a job raises ends that job, in words, and the worker goes on with the next.
             try:
                 generator = generator or self._make_generator()
-                result = generator.run(job.request, self._reporter(job), job.control, self._keeper(job)) if job else None
+                result = (
+                    generator.run(job.request, self._reporter(job), job.control, self._keeper(job)) if job else None
+                )
             except PatchbayError as error:
                 log.info("a job failed: %s", error)
                 self._finish(job, None, error)

@@ -59,7 +59,9 @@ class Clock:
         now = time.perf_counter()
         remaining = self.sampling / self.done * (self.steps - self.done) if self.done else None
         elapsed = now - self.began
-        self.report(Progress(self.state, self.done, self.steps, 0, self.images, 0, elapsed, remaining, preview, message))
+        self.report(
+            Progress(self.state, self.done, self.steps, 0, self.images, 0, elapsed, remaining, preview, message)
+        )
 
 
 @dataclass(slots=True)

@@ -50,9 +50,7 @@ def prepare(request: GenerationRequest, model: LoadedModel, settings: Settings) 
         problems = tuple(replace(problem, level="warning") for problem in problems)
     refuse(problems)
     if positive.networks:
-        request = replace(
-            request, default_strength=options.default_strength, schedule_separator=options.separator
-        )
+        request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
     networks = tuple((use.sha256, use.name) for use in (network.use for network in bound.networks))
     hashes = tuple(sorted(words.hashes.items()))
     texts = Texts(positive, negative, words.vocabulary, planned, networks, (hashes, networks))

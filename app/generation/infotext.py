@@ -52,7 +52,7 @@ _PAIR = re.compile(r'\s{0,9}(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEFAULTS = GenerationRequest()
-_TYPES: Mapping[str, type] = {name: int for name in WHOLE_NUMBERS} | {"cfg_scale": float, "default_strength": float}
+_TYPES: Mapping[str, type] = dict.fromkeys(WHOLE_NUMBERS, int) | {"cfg_scale": float, "default_strength": float}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from app.settings import SettingsStore
 from PIL import Image
 
 from app.engine.engine import Engine, Keep
@@ -17,6 +16,7 @@ from app.engine.library import Library, ModelShelf
 from app.errors import CheckpointError, PatchbayError, RequestError
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.settings import SettingsStore
 
 
 class Painter:
