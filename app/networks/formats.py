@@ -76,6 +76,9 @@ def split(key: str) -> tuple[str, str] | None:
 
     "a.b.lora_A.weight" is ("a.b", "down"). A part of a split rotation keeps its number: ("a", "oft_blocks.1").
     """
+    module, _, suffix = key.partition(".")
+    if suffix in SUFFIXES:  # most files are kohya's, whose module names hold no dot
+        return module.removesuffix(OLD_MARK), SUFFIXES[suffix]
     parts = key.split(".")
     for length in range(min(_LONGEST, len(parts) - 1), 0, -1):
         role = SUFFIXES.get(".".join(parts[-length:]))
