@@ -39,6 +39,8 @@ _Inside: TypeAlias = tuple[str, Token | None, list[tuple[int, list[Token]]]]
 _NEARLY_A_WEIGHT = re.compile(r":\s*[+-]?[0-9.,]+\s*\Z")
 _PARTNERS = {"RPAR": "LPAR", "RSQB": "LSQB"}
 _PROSE = frozenset({"TEXT", "COLON", "BAR", "LOOSE", "WHEN"})
+HEAVIEST = 100.0
+"""Weights lie within ± this, so that no product of them leaves the finite numbers."""
 _MOST_PROBLEMS = 50
 _LONE_AND = "AND inside brackets is read as a word; it composes only outside them."
 _MOVE_AND = "Give each side of the AND its own brackets."
@@ -47,8 +49,8 @@ _MOVE_AND = "Give each side of the AND its own brackets."
 class Brackets:
     """The filter between lexer and parser: brackets without a partner become STRAY, and the number before one LOOSE.
 
-    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray. Linear:
-    every bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
+    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray.
+    Linear: every bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
     """
 
     always_accept = ()
@@ -275,13 +277,19 @@ def _slips(node: Node) -> Iterator[Problem]:
         yield _stray(node)
     if isinstance(node, Emphasis | Weakening):
         yield from (Problem("warning", _LONE_AND, item.span, _MOVE_AND) for item in node.items if isinstance(item, And))
-    if isinstance(node, Emphasis) and node.weight is None and node.items and isinstance(last := node.items[-1], Text):
-        nearly = _NEARLY_A_WEIGHT.search(last.text)
-        if nearly:
-            message = f"{nearly[0].strip()} is not a weight; it is read as words."
-            yield Problem(
-                "warning", message, (last.span[0] + nearly.start(), last.span[1]), "Write a number such as 1.2."
-            )
+    if isinstance(node, Emphasis):
+        yield from _weight_slips(node)
+
+
+def _weight_slips(node: Emphasis) -> Iterator[Problem]:
+    if node.weight and abs(node.weight.value) > HEAVIEST:
+        message = f"A weight is at most {HEAVIEST:g}; this one is read as that."
+        yield Problem("warning", message, node.weight.span, "Weights between 0.5 and 1.5 are usual.")
+    last = node.items[-1] if node.items and not node.weight else None
+    if isinstance(last, Text) and (nearly := _NEARLY_A_WEIGHT.search(last.text)):
+        span = (last.span[0] + nearly.start(), last.span[1])
+        message = f"{nearly[0].strip()} is not a weight; it is read as words."
+        yield Problem("warning", message, span, "Write a number such as 1.2.")
 
 
 def _stray(node: Stray) -> Problem:
