@@ -90,7 +90,7 @@ class Curve:
         return tuple(values)
 
     def _ramped(self, separator: Separator) -> list[tuple[Keyframe, bool]]:
-        """Each keyframe, and whether it ramps to the next. The last does as the one before it, as it may move in time."""
+        """Each keyframe, and whether it ramps to the next. The last does as the one before: it may move in time."""
         ramps = [frame.separator == "~" or (frame.separator == "," and separator == "ramp") for frame in self.keyframes]
         ramps[-1] = ramps[-2] if len(ramps) > 1 else False
         return list(zip(self.keyframes, ramps, strict=True))

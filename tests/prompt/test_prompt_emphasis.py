@@ -8,7 +8,10 @@ from app.prompt.emphasis import Branch, Break, Fragment, branches, fragments
 
 
 def weighed(text: str) -> list[tuple[str, float]]:
-    return [("BREAK", 0) if isinstance(part, Break) else (part.text, pytest.approx(part.weight)) for part in fragments(text)]
+    return [
+        ("BREAK", 0) if isinstance(part, Break) else (part.text, pytest.approx(part.weight))
+        for part in fragments(text)
+    ]
 
 
 PUBLISHED = [
@@ -65,7 +68,13 @@ def test_a_malformed_weight_is_text_and_does_not_raise() -> None:
 
 @pytest.mark.parametrize(
     ("text", "plain"),
-    [("\\(\\)\\[\\]\\\\\\<", "()[]\\<"), ("\\:\\|", ":|"), ("¯\\_(ツ)_/¯", "¯_ツ_/¯"), ("end\\", "end"), ("<foo:(bar)>", "<foo:(bar)>")],
+    [
+        ("\\(\\)\\[\\]\\\\\\<", "()[]\\<"),
+        ("\\:\\|", ":|"),
+        ("¯\\_(ツ)_/¯", "¯_ツ_/¯"),
+        ("end\\", "end"),
+        ("<foo:(bar)>", "<foo:(bar)>"),
+    ],
 )
 def test_a_backslash_makes_plain_what_follows_and_unknown_tags_are_plain(text: str, plain: str) -> None:
     assert "".join(part.text for part in fragments(text) if isinstance(part, Fragment)) == plain
@@ -79,7 +88,9 @@ def test_without_parsing_the_text_is_as_it_is() -> None:
     assert fragments("(a:1.2) BREAK \\(", parsed=False) == (Fragment("(a:1.2) BREAK \\(", 1.0),)
 
 
-@pytest.mark.parametrize("text", ["(" * 10_000 + "a", "[" * 10_000 + "(" * 10_000 + "a", f"(a:{'9' * 400})", "((a:0):1" + "0" * 400 + ")"])
+@pytest.mark.parametrize(
+    "text", ["(" * 10_000 + "a", "[" * 10_000 + "(" * 10_000 + "a", f"(a:{'9' * 400})", "((a:0):1" + "0" * 400 + ")"]
+)
 def test_weights_are_finite(text: str) -> None:
     assert all(math.isfinite(part.weight) for part in fragments(text) if isinstance(part, Fragment))
 

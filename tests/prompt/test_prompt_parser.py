@@ -84,7 +84,18 @@ def test_a_number_before_a_stray_bracket_still_parts_an_editing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ink", "my ink", "ünïcode 🎨", "it's", 'say "hi"', "a=b", "sub/folder/ink.v2", "C\\models\\ink", "(x)[y]|z", "a,b"],
+    [
+        "ink",
+        "my ink",
+        "ünïcode 🎨",
+        "it's",
+        'say "hi"',
+        "a=b",
+        "sub/folder/ink.v2",
+        "C\\models\\ink",
+        "(x)[y]|z",
+        "a,b",
+    ],
 )
 def test_a_bare_name_holds_anything_but_colons_and_angle_brackets(name: str) -> None:
     tag = only(f"<lora:{name}:0.5>")
@@ -133,7 +144,9 @@ def test_a_slip_is_a_warning_where_it_stands_with_a_remedy(text: str, span: tupl
     assert problem.message and problem.hint
 
 
-@pytest.mark.parametrize("text", ["a cat", "(a:1.2), [b], [c:d:3]", "a AND b :0.7", "\\(a\\)", "(a BREAK b)", "[a AND b:c:3]"])
+@pytest.mark.parametrize(
+    "text", ["a cat", "(a:1.2), [b], [c:d:3]", "a AND b :0.7", "\\(a\\)", "(a BREAK b)", "[a AND b:c:3]"]
+)
 def test_nothing_is_said_of_what_is_right(text: str) -> None:
     assert parse(text).problems == ()
 
