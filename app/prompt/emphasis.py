@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lark import Token
 
-from app.prompt.parser import HEAVIEST, tokens
+from app.prompt.ast import HEAVIEST
+from app.prompt.parser import tokens
 
 STRONGER = 1.1
 """What a pair of round brackets multiplies by, and a pair of square ones divides by."""

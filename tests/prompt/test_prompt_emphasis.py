@@ -9,8 +9,7 @@ from app.prompt.emphasis import Branch, Break, Fragment, branches, fragments
 
 def weighed(text: str) -> list[tuple[str, float]]:
     return [
-        ("BREAK", 0) if isinstance(part, Break) else (part.text, pytest.approx(part.weight))
-        for part in fragments(text)
+        ("BREAK", 0) if isinstance(part, Break) else (part.text, pytest.approx(part.weight)) for part in fragments(text)
     ]
 
 

@@ -9,9 +9,7 @@ from app.prompt.schedule import PromptSchedule, negative_problems, schedule
 
 ALTERNATING = [[step, "a" if step % 2 else "(b:1.1)"] for step in range(1, 11)]
 FEMALE_OR_MALE = [[step, "female" if step % 2 else "male"] for step in range(1, 11)]
-FEMALE_THEN_MALE = [
-    [step, text] for step, text in enumerate(islice(cycle(["female", "male", "male", "male"]), 10), 1)
-]
+FEMALE_THEN_MALE = [[step, text] for step, text in enumerate(islice(cycle(["female", "male", "male", "male"]), 10), 1)]
 
 PUBLISHED = [
     ("test", [[10, "test"]]),
@@ -97,13 +95,24 @@ def test_the_first_and_second_half_of_ten_steps(text: str, expected: list[str]) 
     assert [each[5], each[9]] == [expected[1]] * 2
 
 
+def test_the_rules_of_editing_in_one_example_each() -> None:
+    assert at_each_step("[a:b:5]", 20) == ["a"] * 5 + ["b"] * 15
+    assert at_each_step("[a:b:0.5]", 20) == ["a"] * 10 + ["b"] * 10
+    assert at_each_step("[a:5]", 20) == [""] * 5 + ["a"] * 15
+    assert at_each_step("[a::5]", 20) == ["a"] * 5 + [""] * 15
+    assert at_each_step("[a|b|c]", 5) == ["a", "b", "c", "a", "b"]
+
+
+def test_a_space_that_comes_and_goes_is_text() -> None:
+    assert stages(schedule("a[ :2]b", 4)) == [[2, "ab"], [4, "a b"]]
+    assert stages(schedule("a[ |_]b", 2)) == [[1, "a b"], [2, "a_b"]]
+
+
 def test_a_ratio_in_square_brackets_is_an_editing() -> None:
     assert at_each_step("[16:9]", 10) == [""] * 9 + ["16"]
 
 
-@pytest.mark.parametrize(
-    ("when", "steps", "last"), [("0.29", 100, 29), ("0.07", 100, 7), (".5", 5, 2), ("0.1", 30, 3)]
-)
+@pytest.mark.parametrize(("when", "steps", "last"), [("0.29", 100, 29), ("0.07", 100, 7), (".5", 5, 2), ("0.1", 30, 3)])
 def test_a_fraction_is_of_the_steps_and_rounds_down_without_rounding_errors(when: str, steps: int, last: int) -> None:
     assert schedule(f"[a:b:{when}]", steps).stages[0].last == last
 
@@ -146,6 +155,7 @@ def test_a_removed_tag_takes_the_spaces_round_it(text: str, expected: str) -> No
 
 def test_tags_alone_do_not_cut_the_text_into_stages() -> None:
     assert stages(schedule("a [<lora:x>:<lora:y>:0.5] [<lora:x>|<lora:y>] b", 10)) == [[10, "a b"]]
+    assert stages(schedule("a [<lora:x> : <lora:y> :0.5] [ <lora:x> | <lora:y> ] b", 10)) == [[10, "a b"]]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 1000])
