@@ -75,6 +75,8 @@ class Curve:
 
         Before the first keyframe its value holds. Of keyframes at one position the last typed holds from there on.
         """
+        if self.constant:
+            return (self.keyframes[0].value,) * steps
         frames = [(frame.position.step(steps), frame.value, ramps) for frame, ramps in self._ramped(separator)]
         frames.sort(key=lambda frame: frame[0])
         values: list[float] = []

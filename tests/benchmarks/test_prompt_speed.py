@@ -33,7 +33,11 @@ TEXTS: dict[str, Callable[[int], str]] = {
 }
 
 
-def seconds(work: Callable[[], object], runs: int = 3) -> float:
+ATTEMPTS = 5
+"""A busy machine only ever adds time, so one attempt within the bound shows it; quadratic work would be 100 times, not 15."""
+
+
+def seconds(work: Callable[[], object], runs: int = 2) -> float:
     """The least processor time of several runs."""
     taken = []
     for _ in range(runs):
@@ -53,7 +57,7 @@ def whole(text: str) -> None:
 def test_twenty_kilobytes_take_about_ten_times_as_long_as_two(name: str) -> None:
     short, long = TEXTS[name](2_000), TEXTS[name](20_000)
     whole(short)
-    assert seconds(lambda: whole(long)) <= 15 * seconds(lambda: whole(short)) + 0.002
+    assert any(seconds(lambda: whole(long)) <= 15 * seconds(lambda: whole(short)) + 0.002 for _ in range(ATTEMPTS))
 
 
 def calibration() -> None:
@@ -68,10 +72,12 @@ def test_twenty_kilobytes_parse_in_the_time_of_six_million_additions(name: str) 
     """About 17 ms are a million additions where 20 kB must parse in 100 ms, and 2 kB in 10."""
     text = TEXTS[name](20_000)
     parse(text)
-    assert seconds(lambda: parse(text)) <= 6 * seconds(calibration)
+    assert any(seconds(lambda: parse(text)) <= 6 * seconds(calibration) for _ in range(ATTEMPTS))
 
 
 def test_alternation_over_a_thousand_steps_is_not_a_thousand_times_the_work() -> None:
     text = TEXTS["alternation"](2_000)
     schedule(text, 20)
-    assert seconds(lambda: schedule(text, 1000)) <= 10 * seconds(lambda: schedule(text, 10))
+    assert any(
+        seconds(lambda: schedule(text, 1000)) <= 10 * seconds(lambda: schedule(text, 10)) for _ in range(ATTEMPTS)
+    )
