@@ -6,7 +6,7 @@ import gc
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -42,6 +42,7 @@ class Placement:
 
     def thriftier(self) -> Placement | None:
         """The placement to retry with once memory has run out, or None when this is already the thriftiest."""
+        tried = replace(self, offload="none" if self.on_cpu else "model", vae_tiling=True)
         return None if tried == self else tried
 
     def __str__(self) -> str:

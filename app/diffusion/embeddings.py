@@ -59,10 +59,10 @@ def read_embedding(path: Path) -> dict[str, Tensor]:
 
 def _tensors(content: object) -> dict[str, Tensor]:
     """The vectors of the layouts in use: the web UI's, SDXL's pairs, and diffusers' one tensor by its token."""
+    if isinstance(content, Mapping):
+        content = content.get("string_to_param", content)
     if not isinstance(content, Mapping):
         return {}
-    if isinstance(content.get("string_to_param"), Mapping):
-        content = content["string_to_param"]
     tensors = {str(key): value.detach() for key, value in content.items() if isinstance(value, Tensor)}
     if named := {key: _rows(tensors[key]) for key in ENCODERS if key in tensors}:
         return named
