@@ -34,7 +34,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
 
 
 ATTEMPTS = 5
-"""A busy machine only ever adds time, so one attempt within the bound shows it; quadratic work would be 100 times, not 15."""
+"""A busy machine only ever adds time, so one attempt within the bound shows it; quadratic work would take 100 times."""
 
 
 def seconds(work: Callable[[], object], runs: int = 2) -> float:
