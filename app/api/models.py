@@ -16,16 +16,11 @@ def checkpoint_in_use(settings: SettingsStore, library: Library) -> ModelFile | 
     return next((entry for entry in entries if entry.name == name), entries[0] if entries else None)
 
 
-def checkpoint_title(entry: ModelFile) -> str:
-    """What clients show and send back: the path below the models folder."""
-    return entry.name + ("" if entry.path.is_dir() else entry.path.suffix)
-
-
 def checkpoints(library: Library) -> list[dict[str, Any]]:
     """`sd-models`."""
     return [
         {
-            "title": checkpoint_title(entry),
+            "title": entry.title,
             "model_name": entry.name,
             "hash": None,
             "sha256": None,
