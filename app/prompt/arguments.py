@@ -1,6 +1,6 @@
 """What the arguments of a network tag mean, before the number of steps is known.
 
-Every argument of DESIGN's table is read here, and nothing else is: an argument that cannot be read makes the whole tag void.
+An argument that cannot be read makes the whole tag void; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODULES: Mapping[str, str] = {
     "high": "transformer",
     "low": "transformer_2",
 }
-"""What `module=` takes, and the component it stands for. High and low noise are the two transformers of two-stage models."""
+"""What `module=` takes, and its component. High and low noise are the two transformers of two-stage models."""
 BLOCK = re.compile(r"(?:in|mid|out|block)[0-9]{1,3}")
 
 _BLOCK_COUNTS = (12, 17, 20, 26)
@@ -74,6 +74,8 @@ def read_arguments(tag: NetworkTag) -> tuple[Settings | None, tuple[Problem, ...
             problems.append(_problem(tag, argument, unreadable))
     if problems:
         return None, tuple(problems)
+    ranks = values.pop("third", None)
+    values.setdefault("dyn", ranks)
     apart = {name: values.pop(name, None) for name in ("first", "second", "dyn", "lbw", "start", "stop", "module")}
     return Settings(**apart, curves=values), ()  # type: ignore[arg-type]
 
@@ -86,7 +88,7 @@ def _positional(argument: Argument, position: int) -> tuple[str, object]:
         case 2:
             return "second", read_curve(argument.value)
         case 3:
-            return "dyn", _rank(argument.value)
+            return "third", _rank(argument.value)
         case _:
             raise Unreadable(
                 f"{argument.value!r} is a fourth number.", "A tag takes three: strength, unet strength, dyn rank."

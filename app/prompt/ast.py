@@ -125,7 +125,10 @@ class Weakening:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The `when` of an editing: a fraction of the steps if typed with a point, else a number of steps."""
+    """The `when` of an editing: a fraction of the steps if it has a point, else a number of steps.
+
+    `text` is as typed, from its colon on.
+    """
 
     value: float
     fraction: bool
@@ -144,7 +147,7 @@ class Editing:
 
     def parts(self) -> tuple[str | Node, ...]:
         opening: tuple[str | Node, ...] = ("[",) if self.before is None else ("[", *self.before, ":")
-        return (*opening, *self.after, ":", self.when.text, "]")
+        return (*opening, *self.after, self.when.text, "]")
 
 
 @dataclass(frozen=True, slots=True)

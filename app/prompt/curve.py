@@ -1,13 +1,13 @@
 """One strength over the steps: `0.8`, `0.1@1,0.6@6`, `0@0~1@50%`.
 
-A position is a step (`6`, from 1), a fraction (`0.3`) or a percentage (`30%`); the first step is 0 % and the last 100 %, so
+A position is a step (`6`, from 1), a fraction (`0.3`) or a percentage (`30%`). The first step is 0 % and the last 100 %:
 fraction f of N steps is position 1 + f·(N−1).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 from lark import Token, Tree
@@ -18,7 +18,7 @@ from app.prompt.parser import curve_parser
 Separator = Literal["switch", "ramp"]
 LARGEST = 1000.0
 """Strengths lie within ± this; positions within ± a thousand times this. Beyond them arithmetic stops being finite."""
-_SLACK = 1e-9
+SLACK = 1e-9
 """Positions are sums of rounded fractions: 7 % of 101 steps must be step 8, not a hair after it."""
 
 
@@ -40,9 +40,9 @@ class Position:
     text: str
 
     @property
-    def whole(self) -> bool:
-        """Whether it is 0 or 1 without a point or a percent sign, which a schedule of fractions takes for one."""
-        return not self.fraction and self.value in (0, 1)
+    def unit_interval(self) -> bool:
+        """Whether it may be read as a fraction of the run: 0 and 1 without a point may."""
+        return self.value <= 1 if self.fraction else self.value in (0, 1)
 
     def step(self, steps: int) -> float:
         """The step it falls on, which may lie between two or outside the run."""
@@ -75,14 +75,12 @@ class Curve:
 
         Before the first keyframe its value holds. Of keyframes at one position the last typed holds from there on.
         """
-        frames = self._ramped(separator)
-        frames = sorted(
-            ((frame.position.step(steps), frame.value, ramps) for frame, ramps in frames), key=lambda f: f[0]
-        )
+        frames = [(frame.position.step(steps), frame.value, ramps) for frame, ramps in self._ramped(separator)]
+        frames.sort(key=lambda frame: frame[0])
         values: list[float] = []
         current = 0
         for step in range(1, steps + 1):
-            while current + 1 < len(frames) and frames[current + 1][0] <= step + _SLACK:
+            while current + 1 < len(frames) and frames[current + 1][0] <= step + SLACK:
                 current += 1
             begin, value, ramps = frames[current]
             if ramps and current + 1 < len(frames) and step > begin:
@@ -92,32 +90,31 @@ class Curve:
         return tuple(values)
 
     def _ramped(self, separator: Separator) -> list[tuple[Keyframe, bool]]:
-        """Each keyframe with whether it ramps to the next; the last typed follows the one before it, in case sorting moves it."""
+        """Each keyframe with whether it ramps to the next. The last typed does as the one before it, lest sorting move it."""
         ramps = [frame.separator == "~" or (frame.separator == "," and separator == "ramp") for frame in self.keyframes]
         ramps[-1] = ramps[-2] if len(ramps) > 1 else False
         return list(zip(self.keyframes, ramps, strict=True))
 
-    def complaints(self, steps: int) -> list[str]:
+    def complaints(self, steps: int, separator: Separator = "switch") -> list[str]:
         """What about its positions is legal but hardly meant."""
         if self.constant:
             return []
-        said = [
-            f"Position {frame.position.text} lies {'before' if where < 1 else 'beyond'} the run of {steps} steps."
-            for frame in self.keyframes
-            if not 1 - _SLACK <= (where := frame.position.step(steps)) <= steps + _SLACK
-            and not (frame.position.whole and where < 1)
-        ]
-        for before, after in pairwise(self.keyframes):
-            if after.position.step(steps) < before.position.step(steps) - _SLACK:
-                said.append(
-                    f"Position {after.position.text} stands after {before.position.text}; they are read in order of time."
-                )
-        kept: dict[tuple[bool, float], Keyframe] = {}
-        for frame in self.keyframes:
-            place = (frame.position.fraction, frame.position.value)
-            if place in kept and frame.value != kept[place].value and frame is not self.keyframes[1]:
-                pass
-            kept[place] = frame
+        said = []
+        seen: dict[tuple[bool, float], bool] = {}
+        arrives = False
+        latest = -math.inf
+        for frame, ramps in self._ramped(separator):
+            place, where = frame.position, frame.position.step(steps)
+            if where > steps + SLACK:
+                said.append(f"Position {place.text} lies beyond the run of {steps} steps.")
+            elif where < 0:
+                said.append(f"Position {place.text} lies before the run.")
+            if where < latest - SLACK:
+                said.append(f"Position {place.text} stands after a later one; they are read in order of time.")
+            elif seen.get((place.fraction, place.value)) is False:
+                said.append(f"Position {place.text} is given twice; the last value holds.")
+            seen[(place.fraction, place.value)] = arrives
+            arrives, latest = ramps, max(latest, where)
         return said
 
 
@@ -135,9 +132,7 @@ def read_curve(text: str) -> Curve:
         return Curve.level(_bounded(tree.children[0], LARGEST))
     frames = [_keyframe(child) for child in tree.children[0::2] if isinstance(child, Tree)]
     separators = [str(child) for child in tree.children[1::2]]
-    if all(frame.position.fraction or frame.position.whole for frame in frames) and all(
-        f.position.value <= 1 for f in frames
-    ):
+    if all(frame.position.unit_interval for frame in frames):
         frames = [replace(f, position=replace(f.position, fraction=True)) for f in frames]
     return Curve(tuple(replace(f, separator=s) for f, s in zip(frames, [*separators, ""], strict=True)))
 

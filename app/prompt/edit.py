@@ -1,4 +1,4 @@
-"""Small changes to the tags of a prompt's text, for pages and commands: find, write, change, remove. The rest stays as typed."""
+"""Small changes to the tags of a prompt's text: find, write, change, remove. The rest stays as typed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from app.errors import Span
 from app.prompt.ast import Argument, NetworkTag, walk
 from app.prompt.parser import parse
-from app.prompt.schedule import KINDS
+from app.prompt.strength import KINDS
 
 _NEEDS_QUOTES = re.compile(r"[:<>]|\A\s|\s\Z|\A\"|\A\Z")
 
 
 def tags(text: str, kinds: frozenset[str] = KINDS) -> tuple[NetworkTag, ...]:
-    """The network tags of a text, in order, those inside editing included: kind, name, arguments, and the span of each."""
+    """The network tags of a text, in order, inside editing too: kind, name and arguments, with the span of each."""
     found = (node for node in walk(*parse(text).items) if isinstance(node, NetworkTag))
     return tuple(tag for tag in found if tag.kind in kinds and tag.name)
 
 
 def format_tag(name: str, *values: str | float, kind: str = "lora", **named: str | float) -> str:
-    """The tag that names this network: `format_tag("ink", 0.8, unet="0@0~1@1")`. The name is quoted where it must be."""
+    """The tag that names this network: `format_tag("ink", 0.8, unet="0@0~1@1")`. The name is quoted if it must be."""
     quoted = '"' + name.replace('"', '""') + '"' if _NEEDS_QUOTES.search(name) else name
     arguments = [_number(value) for value in values] + [f"{key}={_number(value)}" for key, value in named.items()]
     return f"<{':'.join([kind, quoted, *arguments])}>"
@@ -36,7 +36,7 @@ def set_argument(text: str, tag: NetworkTag, key: str | None, value: str | float
 
 
 def remove_argument(text: str, tag: NetworkTag, argument: Argument) -> str:
-    """The text without this argument of a tag of it. Numbers without a name count by their place: those after it move up."""
+    """The text without this argument of a tag of it. Numbers without a name count by place: those after it move up."""
     return _replaced(text, (argument.span[0] - 1, argument.span[1]), "")
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from lark import Token
 
-from app.prompt.parser import DECIMAL, tokens
+from app.prompt.parser import tokens
 
 STRONGER = 1.1
 """What a pair of round brackets multiplies by, and a pair of square ones divides by."""
-_WEIGHT = re.compile(rf"\s*{DECIMAL}\s*")
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _TRAILING_WEIGHT = re.compile(r"\s*:\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*\Z")
 
@@ -86,7 +85,7 @@ def _branch(text: str) -> Branch:
 
 
 def _factors(parts: list[Token]) -> dict[int, float]:
-    """What each bracket multiplies by, by the index of its token; and 1 for the tokens of a weight, which are no text."""
+    """What each bracket multiplies by, by the index of its token; and 1 for a weight, which is no text."""
     factors: dict[int, float] = {}
     opened: dict[str, list[int]] = {"(": [], "[": []}
     for index, part in enumerate(parts):
@@ -98,9 +97,9 @@ def _factors(parts: list[Token]) -> dict[int, float]:
         elif part == ")" and opened["("]:
             start = opened["("].pop()
             factors[index] = 1.0
-            if index >= 2 and parts[index - 2] == ":" and _WEIGHT.fullmatch(parts[index - 1]):
-                factors[start] = float(parts[index - 1])
-                factors[index - 1] = factors[index - 2] = 1.0
+            if parts[index - 1].type in ("WEIGHT", "LOOSE"):
+                factors[start] = float(parts[index - 1][1:])
+                factors[index - 1] = 1.0
         elif part == "]" and opened["["]:
             opened["["].pop()
             factors[index] = 1.0

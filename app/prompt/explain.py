@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from app.errors import RequestError
-from app.prompt.schedule import PromptSchedule, ScheduledNetwork, ScheduleOptions, negative_problems, schedule
+from app.prompt.schedule import PromptSchedule, negative_problems, schedule
+from app.prompt.strength import DEFAULTS, ScheduledNetwork, ScheduleOptions
 
 Explanation = dict[str, Any]
 """steps, prompt and negative (stages), networks, problems: see `explain`."""
@@ -17,12 +18,12 @@ def explain(
     prompt: str,
     negative: str = "",
     steps: int = 20,
-    options: ScheduleOptions = ScheduleOptions(),  # noqa: B008 (frozen)
+    options: ScheduleOptions = DEFAULTS,
 ) -> Explanation:
     """Both prompts over the steps, as JSON.
 
-    `prompt` and `negative` are lists of `{"from", "to", "text"}`; `networks` has one entry per usable tag of the prompt, in order,
-    with `strengths` of one number per step; `problems` are Problem.as_json() of both.
+    `prompt` and `negative` are lists of `{"from", "to", "text"}`; `networks` has one entry per usable tag of the prompt,
+    in order, with `strengths` of one number per step; `problems` are Problem.as_json() of both.
 
     Raises:
         RequestError: steps is not a whole number from 1 to 1000.
@@ -37,7 +38,7 @@ def explain(
     }
 
 
-def explain_batch(entries: object, options: ScheduleOptions = ScheduleOptions()) -> list[Explanation]:  # noqa: B008 (frozen)
+def explain_batch(entries: object, options: ScheduleOptions = DEFAULTS) -> list[Explanation]:
     """The explanations of a JSON list of `{"prompt", "negative", "steps"}`, where negative and steps may be left out.
 
     Raises:

@@ -1,6 +1,6 @@
 """Text to tree. The shape is Lark's to find (grammar.lark); what a bracket means is decided here, after it.
 
-Every string parses, in linear time, at any depth: Lark's LALR machine keeps its own stack, and so does everything after it.
+Every string parses, in linear time, at any depth: Lark's LALR machine keeps its own stack, as does all that follows it.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from lark import Lark, Token, Transformer
 
-from app.errors import Problem
+from app.errors import Problem, Span
 from app.prompt.ast import (
     Alternation,
     And,
@@ -32,35 +34,38 @@ from app.prompt.ast import (
     walk,
 )
 
-DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-_WEIGHT = re.compile(rf"\s*{DECIMAL}\s*")
-_MOMENT = re.compile(rf"\s*{DECIMAL}(?:[eE][+-]?[0-9]+)?\s*")
+_Child: TypeAlias = Token | Node
+_Inside: TypeAlias = tuple[str, Token | None, list[tuple[int, list[Token]]]]
 _NEARLY_A_WEIGHT = re.compile(r":\s*[+-]?[0-9.,]+\s*\Z")
 _PARTNERS = {"RPAR": "LPAR", "RSQB": "LSQB"}
-_PROSE = frozenset({"TEXT", "COLON", "BAR"})
+_PROSE = frozenset({"TEXT", "COLON", "BAR", "LOOSE", "WHEN"})
 _MOST_PROBLEMS = 50
+_LONE_AND = "AND inside brackets is read as a word; it composes only outside them."
+_MOVE_AND = "Give each side of the AND its own brackets."
 
 
 class Brackets:
-    """The filter between lexer and parser: brackets without a partner become STRAY.
+    """The filter between lexer and parser: brackets without a partner become STRAY, and the number before one LOOSE.
 
-    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray. Linear: every
-    bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
+    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray. Linear:
+    every bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
     """
 
     always_accept = ()
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        tokens = list(stream)
+        found = list(stream)
         opened: list[Token] = []
         waiting = {"LPAR": 0, "LSQB": 0}
-        for token in tokens:
+        for index, token in enumerate(found):
             if token.type in waiting:
                 opened.append(token)
                 waiting[token.type] += 1
             elif wanted := _PARTNERS.get(token.type):
                 if not waiting[wanted]:
                     token.type = "STRAY"
+                    if index and found[index - 1].type in ("WEIGHT", "WHEN"):
+                        found[index - 1].type = "LOOSE"
                     continue
                 while (last := opened.pop()).type != wanted:
                     waiting[last.type] -= 1
@@ -68,35 +73,49 @@ class Brackets:
                 waiting[wanted] -= 1
         for token in opened:
             token.type = "STRAY"
-        yield from tokens
+        yield from found
 
 
 class _Tree(Transformer[Token, Prompt]):
     """Builds the nodes as Lark finds their shapes, innermost first."""
 
-    def prompt(self, children: list[Token | Node]) -> tuple[Node, ...]:
+    def prompt(self, children: list[_Child]) -> tuple[Node, ...]:
         return _nodes(children)
 
-    def emphasis(self, children: list[Token | Node]) -> Emphasis:
+    def emphasis(self, children: list[_Child]) -> Emphasis:
         span = (_start(children[0]), _end(children[-1]))
-        inside = children[1:-1]
-        if len(inside) >= 2 and _is(inside[-2], "COLON") and _is(inside[-1], "TEXT") and _WEIGHT.fullmatch(inside[-1]):
-            colon, number = inside[-2:]
-            weight = Weight(float(number), f":{number}", (_start(colon), _end(number)))
-            return Emphasis(_nodes(inside[:-2]), weight, span)
-        return Emphasis(_nodes(inside), None, span)
+        last = children[-2]
+        if isinstance(last, Token) and last.type == "WEIGHT":
+            weight = Weight(float(last[1:]), str(last), (_start(last), _end(last)))
+            return Emphasis(_nodes(children[1:-2]), weight, span)
+        return Emphasis(_nodes(children[1:-1]), None, span)
 
-    def bracket(self, children: list[Token | Node]) -> Node:
+    def bracket(self, children: list[_Child]) -> Editing | Alternation | Weakening:
         span = (_start(children[0]), _end(children[-1]))
-        inside = children[1:-1]
+        inside = _loosened(children[1:-1])
         colons = [index for index, child in enumerate(inside) if _is(child, "COLON")]
-        if 1 <= len(colons) <= 2 and (when := _moment(inside[colons[-1] + 1 :])):
-            first = colons[0] if len(colons) == 2 else None
-            after = inside[0 if first is None else first + 1 : colons[-1]]
-            return Editing(None if first is None else _nodes(inside[:first]), _nodes(after), when, span)
-        if not colons and any(_is(child, "BAR") for child in inside):
+        last = inside[-1] if inside else None
+        if isinstance(last, Token) and last.type == "WHEN" and len(colons) <= 1:
+            when = Moment(float(last[1:]), "." in last, str(last), (_start(last), _end(last)))
+            before = _nodes(inside[: colons[0]]) if colons else None
+            return Editing(before, _nodes(inside[colons[0] + 1 if colons else 0 : -1]), when, span)
+        if not colons and not _is(last, "WHEN") and any(_is(child, "BAR") for child in inside):
             return Alternation(tuple(_nodes(option) for option in _split(inside)), span)
         return Weakening(_nodes(inside), span)
+
+
+class _Tag(Transformer[Token, _Inside]):
+    """Reads the inside of a tag: its kind, its name, and each argument's tokens with the place where it begins."""
+
+    def name(self, children: list[Token]) -> Token | None:
+        return children[0] if children else None
+
+    def argument(self, children: list[Token]) -> list[Token]:
+        return children
+
+    def tag(self, children: list[Any]) -> _Inside:
+        pairs = zip(children[4:-1:2], children[5:-1:2], strict=True)
+        return children[1].strip().lower(), children[3], [(_end(colon), tokens) for colon, tokens in pairs]
 
 
 @cache
@@ -114,7 +133,9 @@ def _parser() -> Lark:
 
 @cache
 def _tag_parser() -> Lark:
-    return Lark(_grammar(), start="tag", parser="lalr", lexer="contextual", maybe_placeholders=False)
+    return Lark(
+        _grammar(), start="tag", parser="lalr", lexer="contextual", transformer=_Tag(), maybe_placeholders=False
+    )
 
 
 @cache
@@ -139,21 +160,36 @@ def tokens(text: str) -> list[Token]:
     return list(_parser().lex(text))
 
 
-def _is(child: Token | Node, kind: str) -> bool:
+def _is(child: _Child | None, kind: str) -> bool:
     return isinstance(child, Token) and child.type == kind
 
 
-def _start(child: Token | Node) -> int:
+def _start(child: _Child) -> int:
     return child.start_pos or 0 if isinstance(child, Token) else child.span[0]
 
 
-def _end(child: Token | Node) -> int:
+def _end(child: _Child) -> int:
     return child.end_pos or 0 if isinstance(child, Token) else child.span[1]
 
 
-def _split(children: Sequence[Token | Node]) -> list[list[Token | Node]]:
+def _loosened(children: list[_Child]) -> list[_Child]:
+    """The children of a square bracket, each LOOSE number a colon and a number again."""
+    if not any(_is(child, "LOOSE") for child in children):
+        return children
+    apart: list[_Child] = []
+    for child in children:
+        if isinstance(child, Token) and child.type == "LOOSE":
+            start, end = _start(child), _end(child)
+            apart.append(Token("COLON", ":", start_pos=start, end_pos=start + 1))
+            apart.append(Token("TEXT", child[1:], start_pos=start + 1, end_pos=end))
+        else:
+            apart.append(child)
+    return apart
+
+
+def _split(children: Sequence[_Child]) -> list[list[_Child]]:
     """The options between the bars."""
-    options: list[list[Token | Node]] = [[]]
+    options: list[list[_Child]] = [[]]
     for child in children:
         if _is(child, "BAR"):
             options.append([])
@@ -162,17 +198,7 @@ def _split(children: Sequence[Token | Node]) -> list[list[Token | Node]]:
     return options
 
 
-def _moment(children: Sequence[Token | Node]) -> Moment | None:
-    """The `when` of an editing, if this is one: a number and nothing else."""
-    if len(children) != 1 or not _is(children[0], "TEXT"):
-        return None
-    text = str(children[0])
-    if not _MOMENT.fullmatch(text):
-        return None
-    return Moment(float(text), "." in text, text, (_start(children[0]), _end(children[0])))
-
-
-def _nodes(children: Sequence[Token | Node]) -> tuple[Node, ...]:
+def _nodes(children: Sequence[_Child]) -> tuple[Node, ...]:
     """Tokens become leaves; neighbouring prose becomes one."""
     nodes: list[Node] = []
     prose: list[Token] = []
@@ -181,12 +207,16 @@ def _nodes(children: Sequence[Token | Node]) -> tuple[Node, ...]:
             prose.append(child)
             continue
         if prose:
-            nodes.append(Text("".join(prose), (_start(prose[0]), _end(prose[-1]))))
+            nodes.append(_text(prose))
             prose = []
         nodes.append(_leaf(child) if isinstance(child, Token) else child)
     if prose:
-        nodes.append(Text("".join(prose), (_start(prose[0]), _end(prose[-1]))))
+        nodes.append(_text(prose))
     return tuple(nodes)
+
+
+def _text(prose: list[Token]) -> Text:
+    return Text(str(prose[0]) if len(prose) == 1 else "".join(prose), (_start(prose[0]), _end(prose[-1])))
 
 
 def _leaf(token: Token) -> Node:
@@ -206,60 +236,52 @@ def _leaf(token: Token) -> Node:
 
 def _tag(token: Token) -> NetworkTag:
     """The tag that a TAG token is; its TAG terminal has made sure that the tag grammar fits."""
-    tree = _tag_parser().parse(str(token))
+    inside: _Inside = _tag_parser().parse(str(token))  # type: ignore[assignment]  # Lark says Tree; _Tag makes this
+    kind, name, arguments = inside
     offset = _start(token)
-    kind, name = tree.children[1], tree.children[3]
-    typed = name.children[0] if name.children else Token("BARE", "", start_pos=kind.end_pos + 1)
-    bare = typed.strip()
-    begin = offset + typed.start_pos + len(typed) - len(typed.lstrip())
+    bare, span = _stripped(name, offset) if name else ("", (offset + token.index(":") + 1,) * 2)
     return NetworkTag(
-        kind=kind.strip().lower(),
-        name=bare[1:-1].replace('""', '"') if typed.type == "QUOTED" else bare,
-        arguments=tuple(
-            _argument(pair, offset) for pair in zip(tree.children[4::2], tree.children[5::2], strict=False)
-        ),
+        kind=kind,
+        name=bare[1:-1].replace('""', '"') if name and name.type == "QUOTED" else bare,
+        arguments=tuple(_argument(offset + start, parts, offset) for start, parts in arguments),
         text=str(token),
         span=(offset, _end(token)),
-        name_span=(begin, begin + len(bare)),
+        name_span=span,
     )
 
 
-def _argument(pair: tuple[Token, object], offset: int) -> Argument:
-    """The argument after this colon."""
-    colon, node = pair
-    key = value = ""
-    for part in node.children:  # type: ignore[attr-defined]
-        if part.type == "KEY":
-            key = str(part)
-        else:
-            value = str(part)
-    start = offset + colon.end_pos
-    bare = value.strip()
-    begin = start + len(key) + len(value) - len(value.lstrip())
-    return Argument(
-        key=key.rstrip("= \t\r\n").strip().lower() if key else None,
-        value=bare,
-        span=(start, start + len(key) + len(value)),
-        value_span=(begin, begin + len(bare)),
-    )
+def _argument(start: int, parts: list[Token], offset: int) -> Argument:
+    """The argument that begins at `start` and is made of these tokens: a key, a value, both or neither."""
+    key = next((part.rstrip()[:-1].strip().lower() for part in parts if part.type == "KEY"), None)
+    end = offset + _end(parts[-1]) if parts else start
+    value, span = _stripped(parts[-1], offset) if parts and parts[-1].type == "VALUE" else ("", (end, end))
+    return Argument(key, value, (start, end), span)
+
+
+def _stripped(token: Token, offset: int) -> tuple[str, Span]:
+    """A token's text without the spaces around it, and where that stands."""
+    bare = token.strip()
+    start = offset + _start(token) + len(token) - len(token.lstrip())
+    return bare, (start, start + len(bare))
 
 
 def _problems(items: Sequence[Node]) -> tuple[Problem, ...]:
     """What looks like a slip of the shape. The first fifty; a page of brackets is not worth more."""
-    problems: list[Problem] = []
-    for node in walk(*items):
-        if isinstance(node, Stray):
-            problems.append(_stray(node))
-        elif isinstance(node, Emphasis) and node.weight is None and node.items and isinstance(node.items[-1], Text):
-            if nearly := _NEARLY_A_WEIGHT.search(node.items[-1].text):
-                start = node.items[-1].span[0] + nearly.start()
-                message = f"{nearly[0].strip()} is not a weight; it is read as words."
-                problems.append(
-                    Problem("warning", message, (start, node.items[-1].span[1]), "Write a number such as 1.2.")
-                )
-        if len(problems) == _MOST_PROBLEMS:
-            break
-    return tuple(problems)
+    return tuple(islice((problem for node in walk(*items) for problem in _slips(node)), _MOST_PROBLEMS))
+
+
+def _slips(node: Node) -> Iterator[Problem]:
+    if isinstance(node, Stray):
+        yield _stray(node)
+    if isinstance(node, Emphasis | Weakening):
+        yield from (Problem("warning", _LONE_AND, item.span, _MOVE_AND) for item in node.items if isinstance(item, And))
+    if isinstance(node, Emphasis) and node.weight is None and node.items and isinstance(last := node.items[-1], Text):
+        nearly = _NEARLY_A_WEIGHT.search(last.text)
+        if nearly:
+            message = f"{nearly[0].strip()} is not a weight; it is read as words."
+            yield Problem(
+                "warning", message, (last.span[0] + nearly.start(), last.span[1]), "Write a number such as 1.2."
+            )
 
 
 def _stray(node: Stray) -> Problem:

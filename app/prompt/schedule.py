@@ -1,22 +1,29 @@
 """What a prompt is at each step: its text in stages, its networks with their strengths.
 
-Sets of steps are whole numbers whose bit s−1 stands for step s, so a walk down the tree carries what is in force as one number,
-and alternation over a thousand steps costs no more than over ten.
+Sets of steps are whole numbers whose bit s−1 stands for step s, so a walk down the tree carries what is in force as one
+number, and alternation over a thousand steps costs no more than over ten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from app.errors import Problem, RequestError, Span
-from app.prompt.arguments import BLOCK, Settings, read_arguments
+from app.errors import Problem, RequestError
 from app.prompt.ast import Alternation, Editing, Moment, NetworkTag, Node, Prompt, Unclosed
-from app.prompt.curve import Curve, Position, Separator
 from app.prompt.parser import parse
+from app.prompt.strength import DEFAULTS, KINDS, ScheduledNetwork, ScheduleOptions, scheduled_network
 
-KINDS = frozenset({"lora", "lyco", "hypernet"})
+__all__ = [
+    "KINDS",
+    "PromptSchedule",
+    "ScheduleOptions",
+    "ScheduledNetwork",
+    "Stage",
+    "negative_problems",
+    "schedule",
+]
+
 MOST_STEPS = 1000
 
 
@@ -30,39 +37,13 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledNetwork:
-    """A tag over the steps.
-
-    `strengths` has one number per step under te, unet, in, mid, out and vae; and under te1, te2, te3, in4, out7, block3 where
-    the tag names them. `lbw` are 12, 17, 20 or 26 numbers that multiply. `module` is the only component to apply to.
-    """
-
-    kind: str
-    name: str
-    span: Span
-    strengths: Mapping[str, tuple[float, ...]]
-    lbw: tuple[float, ...] | None = None
-    dyn: int | None = None
-    module: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleOptions:
-    """Settings of the language: the strength of a tag without a number, what a comma in a schedule does, the kinds of tags."""
-
-    default_strength: float = 1.0
-    separator: Separator = "switch"
-    kinds: frozenset[str] = KINDS
-
-
-@dataclass(frozen=True, slots=True)
 class PromptSchedule:
     """The stages tile steps 1 to `steps`; the networks stand in the order of their tags."""
 
     steps: int
     stages: tuple[Stage, ...]
     networks: tuple[ScheduledNetwork, ...] = ()
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
 
 
 class _Piece(NamedTuple):
@@ -83,15 +64,15 @@ class _Scene(NamedTuple):
 def schedule(
     prompt: str | Prompt,
     steps: int,
-    options: ScheduleOptions = ScheduleOptions(),  # noqa: B008 (frozen)
+    options: ScheduleOptions = DEFAULTS,
     *,
     hires: bool = False,
     base_steps: int | None = None,
 ) -> PromptSchedule:
     """What `prompt` is at each of `steps` sampling steps. Never raises on text.
 
-    In a hires pass (`hires`) the tags' hr strengths apply, and an editing continues the first pass of `base_steps` (default: as
-    many): its fractions from 1 to 2 are of this pass, its whole numbers count on.
+    In a hires pass (`hires`) the tags' hr strengths apply, and an editing continues the first pass of `base_steps`
+    (default: as many): its fractions from 1 to 2 are of this pass, its whole numbers count on.
 
     Raises:
         RequestError: steps is not a whole number from 1 to 1000.
@@ -109,7 +90,7 @@ def schedule(
     while stack:
         part, on, around = stack.pop()
         if isinstance(part, NetworkTag) and part.kind in options.kinds and part.name:
-            network, said = _network(part, steps, on, options, hires)
+            network, said = scheduled_network(part, steps, on, options, hires)
             networks.extend([network] if network else [])
             problems.extend(said)
             pieces.append(_Piece(None, on))
@@ -160,18 +141,25 @@ def _last_step(when: Moment, steps: int, passed: int | None) -> int:
 
 
 def _every(count: int, turn: int, steps: int) -> int:
-    """The steps turn + 1, turn + 1 + count, …"""
-    return sum(1 << step for step in range(turn, steps, count))
+    """The steps turn + 1, turn + 1 + count, … as bits."""
+    if turn >= steps:
+        return 0
+    times = (steps - turn + count - 1) // count
+    return ((1 << times * count) - 1) // ((1 << count) - 1) << turn
 
 
 def _stages(pieces: list[_Piece], switches: int, steps: int) -> tuple[Stage, ...]:
-    """The text between one switch and the next."""
-    ends = [step for step in range(1, steps) if switches >> (step - 1) & 1] + [steps]
+    """The text between one switch and the next. Each combination of what is in force is put together once."""
     merged = _merged(pieces)
+    sets = {piece.steps for piece in merged}
+    texts: dict[tuple[int, ...], str] = {}
     stages = []
     first = 1
-    for last in ends:
-        stages.append(Stage(first, last, _text_at(merged, first)))
+    for last in [step for step in range(1, steps) if switches >> (step - 1) & 1] + [steps]:
+        state = tuple([on >> (first - 1) & 1 for on in sets])
+        if state not in texts:
+            texts[state] = _text_at(merged, first)
+        stages.append(Stage(first, last, texts[state]))
         first = last + 1
     return tuple(stages)
 
@@ -180,6 +168,8 @@ def _merged(pieces: list[_Piece]) -> list[_Piece]:
     """Neighbours of one kind made one, so that plain text costs nothing per step."""
     merged: list[tuple[list[str], _Piece]] = []
     for piece in pieces:
+        if not piece.steps and piece.text is not None:
+            continue
         if piece.text is None:
             merged.append(([], piece))
         elif merged and merged[-1][1].text is not None and merged[-1][1].steps == piece.steps:
@@ -227,63 +217,3 @@ def _complaints(node: Node, options: ScheduleOptions) -> list[Problem]:
         hint = 'Close its quotes: <lora:"a name":1>.' if '"' in node.text else "Close it with >."
         return [Problem("error", f"{node.text} begins a tag that does not end; it is read as text.", node.span, hint)]
     return []
-
-
-def _network(
-    tag: NetworkTag, steps: int, on: int, options: ScheduleOptions, hires: bool
-) -> tuple[ScheduledNetwork | None, list[Problem]]:
-    """A tag over the steps; none if it is void."""
-    settings, errors = read_arguments(tag)
-    if settings is None:
-        return None, list(errors)
-    curves = _curves(settings, options.default_strength, hires)
-    shown = on & _window(settings, steps)
-    strengths = {
-        name: tuple(
-            value if shown >> step & 1 and _applies(name, settings.module) else 0.0 for step, value in enumerate(values)
-        )
-        for name, values in ((name, curve.strengths(steps, options.separator)) for name, curve in curves.items())
-    }
-    said = dict.fromkeys(text for curve in curves.values() for text in curve.complaints(steps))
-    if not shown:
-        said[f"It is not in force on any of the {steps} steps."] = None
-    warnings = [Problem("warning", f"{tag.text}: {text}", tag.span) for text in said]
-    kind = "lora" if tag.kind == "lyco" else tag.kind
-    network = ScheduledNetwork(kind, tag.name, tag.span, strengths, settings.lbw, settings.dyn, settings.module)
-    return network, warnings
-
-
-def _curves(settings: Settings, default: float, hires: bool) -> dict[str, Curve]:
-    """The curve of every component: what is not named takes the first number, and a denoiser without one the text encoder's."""
-    named = settings.curves
-    first = settings.first or Curve.level(default)
-    te = named.get("te", first)
-    lone = named.get("te", first) if settings.first is None else first
-    unet = named.get("unet") or settings.second or lone
-    curves = {"te": te, "unet": unet, "in": unet, "mid": unet, "out": unet, "vae": first}
-    curves |= {name: curve for name, curve in named.items() if not name.startswith("hr")}
-    if hires:
-        again = {"te": named.get("hrte"), "unet": named.get("hrunet"), "vae": None}
-        for name in curves:
-            curves[name] = again[_component(name)] or named.get("hr") or curves[name]
-    return curves
-
-
-def _component(name: str) -> str:
-    """The component a strength belongs to: te, unet or vae."""
-    return "te" if name.startswith("te") else "vae" if name == "vae" else "unet"
-
-
-def _applies(name: str, module: str | None) -> bool:
-    """Whether `module=` leaves this strength in force."""
-    return module is None or _component(name) == ("unet" if module.startswith("transformer") else module)
-
-
-def _window(settings: Settings, steps: int) -> int:
-    """The steps from `start=` to `stop=`, both included."""
-    ends = [end for end in (settings.start, settings.stop) if end]
-    if all(end.fraction or end.whole for end in ends) and any(end.fraction or not end.value for end in ends):
-        ends = [replace(end, fraction=True) for end in ends]
-    first = ends[0].step(steps) if settings.start else 1
-    last = ends[-1].step(steps) if settings.stop else steps
-    return sum(1 << (step - 1) for step in range(1, steps + 1) if first - 1e-9 <= step <= last + 1e-9)

@@ -10,24 +10,11 @@ import gradio as gr
 from gradio.components import Component
 
 from app.engine.library import Library
+from app.generation.choices import SAMPLERS, SCHEDULE_TYPES, Choice
 from app.generation.request import EMPHASIS_MODES, GenerationRequest
 from app.settings.model import GenerationSettings
 
 AUTOMATIC = "Automatic"
-SAMPLERS = (
-    "Euler a",
-    "Euler",
-    "DPM++ 2M",
-    "DPM++ SDE",
-    "DPM++ 2M SDE",
-    "Heun",
-    "DPM2",
-    "DPM2 a",
-    "DDIM",
-    "UniPC",
-    "LCM",
-)
-SCHEDULE_TYPES = ("Automatic", "Normal", "Uniform", "Karras", "Exponential", "Beta", "SGM Uniform")
 IDS = {
     "checkpoint": "checkpoint",
     "vae": "vae",
@@ -107,8 +94,8 @@ class _Controls:
             "clip_skip": self.slider("Clip skip", "clip_skip", (1, 12, 1), min_width=150, scale=2),
             "prompt": self.text("Prompt", "prompt", 3, "What to draw. Type < for a network; Ctrl+Enter generates."),
             "negative_prompt": self.text("Negative prompt", "negative_prompt", 2, "What to keep out."),
-            "sampler": self.choice("Sampler", "sampler", SAMPLERS),
-            "schedule_type": self.choice("Schedule type", "schedule_type", SCHEDULE_TYPES),
+            "sampler": self.choice("Sampler", "sampler", _names(SAMPLERS)),
+            "schedule_type": self.choice("Schedule type", "schedule_type", _names(SCHEDULE_TYPES)),
             "steps": self.slider("Steps", "steps", (1, 150, 1)),
             "width": self.slider("Width", "width", (64, 2048, 8)),
             "height": self.slider("Height", "height", (64, 2048, 8)),
@@ -139,6 +126,10 @@ class _Controls:
     def seed(self) -> gr.Number:
         layout = {"precision": 0, "min_width": 120, "scale": 3}
         return gr.Number(self.usual.seed, label="Seed", elem_id=IDS["seed"], **ACTIVE, **layout)
+
+
+def _names(choices: Sequence[Choice]) -> list[str]:
+    return [choice.name for choice in choices]
 
 
 def _buttons() -> dict[str, Any]:

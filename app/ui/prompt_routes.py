@@ -9,13 +9,15 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from app.diffusion.tokens import TokenCount
+from app.engine.engine import Engine
 from app.errors import PatchbayError, RequestError
 from app.generation.infotext import parse_infotext
 from app.generation.png import MAX_FILE_BYTES, MAX_TEXT_CHARACTERS, read_infotext
 from app.prompt.explain import explain
 from app.prompt.schedule import ScheduleOptions
 from app.settings import SettingsStore
-from app.ui.tokens import TokenCount, count_tokens
+from app.ui.tokens import TokenCounter
 
 LONGEST_PROMPT = 100_000
 """Characters."""
@@ -27,11 +29,13 @@ class PromptText(BaseModel):
     prompt: str = Field("", max_length=LONGEST_PROMPT)
     negative: str = Field("", max_length=LONGEST_PROMPT)
     steps: int = Field(20, ge=1, le=1000)
+    checkpoint: str = ""
 
 
-def prompt_routes(settings: SettingsStore) -> APIRouter:
+def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     """The routes about texts."""
     routes = APIRouter()
+    counter = TokenCounter(engine.library)
 
     @routes.post("/app/explain")
     def explain_prompts(typed: PromptText) -> dict[str, Any]:
@@ -39,7 +43,10 @@ def prompt_routes(settings: SettingsStore) -> APIRouter:
         networks = settings.current.networks
         options = ScheduleOptions(networks.default_strength, networks.schedule_separator)
         explanation = explain(typed.prompt, typed.negative, typed.steps, options)
-        tokens = {name: asdict(_longest(explanation[name])) for name in ("prompt", "negative")}
+        tokens = {
+            name: _most([counter.count(stage["text"], typed.checkpoint) for stage in explanation[name]])
+            for name in ("prompt", "negative")
+        }
         return {**explanation, "tokens": tokens}
 
     @routes.post("/app/pnginfo")
@@ -69,10 +76,9 @@ def settings_of(text: str) -> dict[str, Any]:
     }
 
 
-def _longest(stages: list[dict[str, Any]]) -> TokenCount:
+def _most(counts: list[TokenCount]) -> dict[str, int]:
     """The count of the stage that takes the most tokens."""
-    counts = [count_tokens(stage["text"]) for stage in stages]
-    return max(counts, key=lambda count: (count.limit, count.tokens))
+    return asdict(max(counts, key=lambda count: (count.limit, count.tokens)))
 
 
 async def _body(request: Request) -> bytes:

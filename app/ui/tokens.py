@@ -1,30 +1,63 @@
-"""About how many tokens a prompt takes: its words and signs, until the checkpoint's own tokenizer is at hand."""
+"""How many tokens a prompt takes, by the tokenizer of the checkpoint that will read it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable
+from pathlib import Path
 
-from app.prompt.emphasis import Break, fragments
+from app.diffusion.tokens import CHUNK, ClipTokenizer, TokenCount, Words, count_tokens, read_tokenizer
+from app.engine.library import Library
+from app.errors import CheckpointError
+from app.prompt.emphasis import Break, Fragment, fragments
 
-CHUNK = 75
+NO_WORDS = Words()
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCount:
-    """`tokens` of `limit`, the room of the chunks begun."""
+class TokenCounter:
+    """Counts for a checkpoint by name. Vocabularies are read once."""
 
-    tokens: int
-    limit: int
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._read: dict[Path, ClipTokenizer | None] = {}
+        self._lock = threading.Lock()
+
+    def count(self, text: str, checkpoint: str) -> TokenCount:
+        """The tokens of a stage's text, emphasis syntax left out; words and signs where no tokenizer can be read."""
+        tokenizer = self._tokenizer(checkpoint)
+        parts = fragments(text)
+        return count_tokens(parts, tokenizer, NO_WORDS) if tokenizer else _count_words(parts)
+
+    def _tokenizer(self, checkpoint: str) -> ClipTokenizer | None:
+        try:
+            folder = self._library.checkpoints.find(checkpoint).path / "tokenizer"
+        except CheckpointError:
+            return None
+        with self._lock:
+            if folder not in self._read:
+                self._read[folder] = _read(folder)
+            return self._read[folder]
 
 
-def count_tokens(text: str) -> TokenCount:
-    """The words of a stage's text in chunks of 75; BREAK fills its chunk."""
+def _read(folder: Path) -> ClipTokenizer | None:
+    """A checkpoint that has no tokenizer here is told of when it is loaded, not while one types."""
+    try:
+        return read_tokenizer(folder)
+    except CheckpointError:
+        return None
+
+
+def _count_words(parts: Iterable[Fragment | Break]) -> TokenCount:
     full, last = 0, 0
-    for fragment in fragments(text):
-        if isinstance(fragment, Break):
-            full, last = full + max(1, -(-last // CHUNK)), 0
+    for part in parts:
+        if isinstance(part, Break):
+            full, last = full + _chunks(last), 0
         else:
-            last += len(_WORD.findall(fragment.text))
-    return TokenCount(full * CHUNK + last, (full + max(1, -(-last // CHUNK))) * CHUNK)
+            last += len(_WORD.findall(part.text))
+    return TokenCount(full * CHUNK + last, (full + _chunks(last)) * CHUNK)
+
+
+def _chunks(tokens: int) -> int:
+    return max(1, -(-tokens // CHUNK))

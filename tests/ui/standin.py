@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from app.generation.infotext import format_infotext
 from app.generation.png import save_png
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.server.application import application
 from app.settings import SettingsStore
 
 
@@ -87,9 +87,8 @@ def _sketch(picture: Image.Image, fraction: float) -> Image.Image:
     return small.filter(ImageFilter.GaussianBlur(6 * (1 - fraction)))
 
 
-@contextmanager
-def painting_engine(data: Path, step_seconds: float) -> Iterator[tuple[Engine, SettingsStore]]:
-    """An engine that paints, over two empty checkpoints, with everything below `data`."""
+def painting_studio(data: Path, step_seconds: float) -> FastAPI:
+    """The whole application over a painter and two empty checkpoints, with everything below `data`."""
     models = data / "models"
     for name in ("checkpoints/demo", "checkpoints/dreamshaper_8", "vae/vae-ft-mse-840000"):
         path = models / f"{name}.safetensors"
@@ -99,35 +98,19 @@ def painting_engine(data: Path, step_seconds: float) -> Iterator[tuple[Engine, S
         ModelShelf("checkpoint", (models / "checkpoints",), "model_index.json"),
         ModelShelf("VAE", (models / "vae",), "config.json"),
     )
-    settings = SettingsStore(data)
-    with Engine(lambda: Painter(data / "outputs", step_seconds), library) as engine:
-        yield engine, settings
-
-
-def studio(engine: Engine, settings: SettingsStore) -> FastAPI:
-    """The page on its own, as the server mounts it."""
-    from app.ui.owner import owner_cookie
-    from app.ui.page import build
-    from app.ui.routes import router
-
-    page = build(engine, settings)
-    import gradio
-
-    api = FastAPI()
-    api.add_middleware(owner_cookie)
-    api.include_router(router(engine, settings))
-    return gradio.mount_gradio_app(api, page.blocks, path="/", **page.mount)
+    engine = Engine(lambda: Painter(data / "outputs", step_seconds), library)
+    return application(engine, SettingsStore(data))
 
 
 def main() -> None:
     """Serve the page with a painter."""
     options = argparse.ArgumentParser()
-    options.add_argument("--port", type=int, default=8230)
+    options.add_argument("--port", type=int, required=True)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--step", type=float, default=0.1)
     given = options.parse_args()
-    with painting_engine(given.data, given.step) as (engine, settings):
-        uvicorn.run(studio(engine, settings), host="127.0.0.1", port=given.port, log_level="warning")
+    app = painting_studio(given.data, given.step)
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", ws="websockets-sansio")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ export async function ask(address, options = {}) {
   } catch {
     return { ok: false, detail: "The server does not answer. It may be restarting; nothing you typed is lost." };
   }
-  const isJson = answer.headers.get("content-type")?.includes("json");
+  const isJson = answer.status !== 204 && answer.headers.get("content-type")?.includes("json");
   const body = isJson ? await answer.json() : {};
   if (answer.ok) return { ok: true, ...body };
   const detail = typeof body.detail === "string" ? body.detail : `The server refused this (${answer.status}).`;

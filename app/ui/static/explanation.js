@@ -4,9 +4,11 @@ import { element, present, send } from "./dom.js";
 import { highlightLayer } from "./highlight.js";
 import { strengthPlot } from "./plot.js";
 
+const CHECKPOINT = "#checkpoint input";
 const PAUSE = 200;
 const LOOK = 400;
 const RETRY = 3000;
+const PLOT_MARGIN = 22;
 const STEPS = "#txt2img_steps input[type=number]";
 
 /** Explains the two boxes whenever their text or the number of steps changes. */
@@ -21,6 +23,7 @@ export async function explainPrompts(prompt, negative) {
     prompt: prompt.value,
     negative: negative.value,
     steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
+    checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
   });
   async function explain() {
     const asking = question();
@@ -74,6 +77,17 @@ function explanationView(panel) {
   const caption = schedule.querySelector("figcaption");
   let shownPlot = null;
   let shownProblems = "";
+  let explained = null;
+
+  function showPlot(explanation) {
+    explained = explanation;
+    const width = Math.max(240, schedule.parentElement.clientWidth - PLOT_MARGIN);
+    shownPlot = strengthPlot(explanation, width);
+    schedule.hidden = !shownPlot;
+    plot.replaceChildren(...(shownPlot ? [shownPlot.drawing] : []));
+    caption.replaceChildren(...(shownPlot ? [shownPlot.legend] : []));
+  }
+  new ResizeObserver(() => explained && showPlot(explained)).observe(panel);
 
   return {
     showProblems(list) {
@@ -82,12 +96,7 @@ function explanationView(panel) {
       shownProblems = key;
       problems.replaceChildren(...list.map(problemLine));
     },
-    showPlot(explanation) {
-      shownPlot = strengthPlot(explanation);
-      schedule.hidden = !shownPlot;
-      plot.replaceChildren(...(shownPlot ? [shownPlot.drawing] : []));
-      caption.replaceChildren(...(shownPlot ? [shownPlot.legend] : []));
-    },
+    showPlot,
     /** The line that moves over the plot while an image is made; step 0 hides it. */
     showStep(step) {
       const line = plot.querySelector(".playhead");

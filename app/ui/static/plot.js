@@ -3,16 +3,18 @@
 import { drawn, element } from "./dom.js";
 import { HUES } from "./highlight.js";
 
-const SIZE = { width: 600, height: 84, left: 30, right: 8, top: 8, bottom: 16 };
+const SIZE = { height: 84, left: 30, right: 8, top: 8, bottom: 16 };
 const DASHES = ["", "7 3", "2 3", "7 3 2 3", "1 4", "10 2"];
 const WHOLE = ["te", "unet", "vae"];
 
-/** The drawing of an explanation, and its legend; null when nothing changes over the steps. */
-export function strengthPlot(explanation) {
+/** The drawing of an explanation in a width, and its legend; null when nothing changes over the steps. */
+export function strengthPlot(explanation, width) {
   const curves = explanation.networks.flatMap((network, index) => networkCurves(network, index % HUES));
   if (!curves.length) return null;
-  const scale = scales(curves, explanation.steps);
-  const legend = element("ul", { className: "legend" }, ...curves.map(legendEntry));
+  const scale = scales(curves, explanation.steps, width);
+  const entries = curves.map((curve) => legendEntry(`curve hue-${curve.hue}`, curve.dash, curve.name, curve.components));
+  if (explanation.prompt.length > 1) entries.push(legendEntry("stage", "3 3", "prompt", "text changes"));
+  const legend = element("ul", { className: "legend" }, ...entries);
   return { drawing: draw(curves, scale, explanation), legend, at: scale.x };
 }
 
@@ -44,12 +46,13 @@ function named(components) {
   return shown.join(" ");
 }
 
-function scales(curves, steps) {
+function scales(curves, steps, width) {
   const values = curves.flatMap((curve) => curve.values).filter(Number.isFinite);
   const low = Math.min(0, ...values);
   const high = Math.max(1, ...values);
-  const inner = { width: SIZE.width - SIZE.left - SIZE.right, height: SIZE.height - SIZE.top - SIZE.bottom };
+  const inner = { width: width - SIZE.left - SIZE.right, height: SIZE.height - SIZE.top - SIZE.bottom };
   return {
+    width,
     low,
     high,
     x: (step) => SIZE.left + (inner.width * (step - 1)) / steps,
@@ -60,7 +63,7 @@ function scales(curves, steps) {
 function draw(curves, scale, explanation) {
   const { steps } = explanation;
   const label = `Strengths over ${steps} steps: ${curves.map((curve) => `${curve.name} ${curve.components}`).join("; ")}`;
-  return drawn("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": label, preserveAspectRatio: "none" },
+  return drawn("svg", { viewBox: `0 0 ${scale.width} ${SIZE.height}`, role: "img", "aria-label": label },
     ...gridLines(scale, steps),
     ...stageLines(explanation.prompt, scale),
     ...curves.map((curve) => drawn("path", { d: stairs(curve.values, scale), class: `curve hue-${curve.hue}`, "stroke-dasharray": curve.dash })),
@@ -103,8 +106,8 @@ function text(x, y, content, anchor) {
   return made;
 }
 
-function legendEntry(curve) {
-  const sample = drawn("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" },
-    drawn("path", { d: "M1 4H21", class: `curve hue-${curve.hue}`, "stroke-dasharray": curve.dash }));
-  return element("li", {}, sample, element("span", { textContent: `${curve.name} ` }), element("small", { textContent: curve.components }));
+function legendEntry(className, dash, name, detail) {
+  const line = drawn("path", { d: "M1 4H21", class: className, "stroke-dasharray": dash });
+  const sample = drawn("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" }, line);
+  return element("li", {}, sample, element("span", { textContent: name }), element("small", { textContent: detail }));
 }

@@ -12,6 +12,8 @@ export function resultsView(panel, say, showStep) {
   const gallery = galleryView(panel);
   let shownJob = null;
   let wasBusy = false;
+  let wanted = null;
+  let fetching = false;
 
   function showState(state) {
     const running = state.jobs.find((job) => job.state !== "queued");
@@ -37,14 +39,24 @@ export function resultsView(panel, say, showStep) {
     showStep(running?.step ? ((running.step - 1) % running.stepsEach) + 1 : 0);
   }
 
+  /** One preview is fetched at a time: on a slow line, later ones replace those that were not asked for yet. */
   function showPreview(running) {
     const preview = find(".preview");
     const frame = find(".frame");
-    frame.classList.toggle("live", Boolean(running?.preview));
-    preview.hidden = !running?.preview;
-    if (!running?.preview) return;
-    if (preview.getAttribute("src") !== running.preview) preview.src = running.preview;
-    preview.style.aspectRatio = `${running.width} / ${running.height}`;
+    wanted = running?.preview ?? null;
+    frame.classList.toggle("live", Boolean(wanted));
+    preview.hidden = !wanted;
+    if (!wanted) return;
+    frame.style.setProperty("--ratio", running.width / running.height);
+    if (!fetching) fetchPreview(preview);
+  }
+  async function fetchPreview(preview) {
+    fetching = true;
+    while (wanted && preview.getAttribute("src") !== wanted) {
+      preview.src = wanted;
+      await preview.decode().catch(() => {});
+    }
+    fetching = false;
   }
 
   function showFinished(job) {
@@ -104,8 +116,7 @@ function galleryView(panel) {
     const image = images[chosen];
     const large = picture.querySelector("img");
     large.src = image.address;
-    large.width = image.width;
-    large.height = image.height;
+    find(".frame").style.setProperty("--ratio", image.width / image.height);
     large.alt = `Image with seed ${image.seed}`;
     lightbox.querySelector("img").src = image.address;
     [...strip.children].forEach((thumb, place) => thumb.setAttribute("aria-pressed", place === chosen));
@@ -135,6 +146,7 @@ function galleryView(panel) {
   return {
     show(job) {
       images = job.images;
+      document.body.classList.add("pictured");
       find(".empty").hidden = true;
       picture.hidden = false;
       find(".after").hidden = false;
