@@ -18,7 +18,8 @@ PATHS = ("/", "/config", "/sdapi/v1/samplers", "/app/static/boot.js", "/gradio_a
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("studio")
-    app = application(painting_engine(folder), SettingsStore(folder), account="me:secret")
+    settings = SettingsStore(folder)
+    app = application(painting_engine(settings), settings, account="me:secret")
     with served(app) as address:
         yield address
 
@@ -53,7 +54,7 @@ def test_the_page_names_no_foreign_host_that_it_would_load_from(address: str) ->
 
 def test_settings_name_hosts_and_origins_that_are_let_in(tmp_path: Path) -> None:
     settings = SettingsStore(tmp_path, {"server.hosts": ["studio.example"], "server.origins": ["http://ok.example"]})
-    with served(application(painting_engine(tmp_path), settings)) as address:
+    with served(application(painting_engine(settings), settings)) as address:
         assert httpx.get(f"{address}/sdapi/v1/samplers", headers={"host": "studio.example"}).status_code == 200
         answer = httpx.post(f"{address}/sdapi/v1/interrupt", headers={"origin": "http://ok.example"})
         assert answer.status_code == 200
