@@ -34,9 +34,12 @@ def decode(checkpoint: Checkpoint, latents: Tensor) -> Decoded:
     """The pictures of latents [images, channels, h, w], under the VAE's weights of this moment.
 
     Raises:
-        CheckpointError: if the VAE gives no numbers even in float32.
+        CheckpointError: if the latents are not numbers, or the VAE gives none even in float32.
         OutOfMemory: if the device's memory is exhausted.
     """
+    if not latents.isfinite().all():
+        hint = "Try another dtype (bf16, fp32), or strengths and weights nearer to 1."
+        raise CheckpointError("The model gave values that are not numbers.", where=checkpoint.name, hint=hint)
     vae = checkpoint.vae
     if checkpoint.placement.vae_tiling:
         vae.enable_tiling()

@@ -30,14 +30,13 @@ from app.errors import CheckpointError
 Tensors = Mapping[str, Tensor]
 
 
-def load_single_file(path: Path, placement: Placement) -> Checkpoint:
-    """A checkpoint of SD 1.x, SD 2.x or SDXL from one file.
+def load_unet_file(path: Path, tensors: Tensors, metadata: Mapping[str, str], placement: Placement) -> Checkpoint:
+    """A checkpoint of SD 1.x, SD 2.x or SDXL from the tensors and metadata of one file.
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    tensors, metadata = read_tensors(path)
-    layout = describe({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata, str(path))
+    layout = describe(shapes_of(tensors), metadata, str(path))
     components = {}
     for name in ("unet", *layout.pad_tokens, "vae"):
         with reading(path):
@@ -50,7 +49,7 @@ def load_single_file(path: Path, placement: Placement) -> Checkpoint:
         family=layout.family,
         prediction=prediction,
         components=components,
-        tokenizers={name: _padded(tokenizer, pad) for name, pad in layout.pad_tokens.items()},
+        tokenizers={name: padded(tokenizer, pad) for name, pad in layout.pad_tokens.items()},
         scheduler_config={**layout.configs["scheduler"], "prediction_type": prediction},
         placement=placement,
         inpainting=layout.inpainting,
@@ -125,7 +124,12 @@ def filled(model: nn.Module, tensors: Tensors, dtype: torch.dtype, name: str) ->
     return frozen(model)
 
 
-def _padded(tokenizer: ClipTokenizer, pad: str) -> ClipTokenizer:
+def shapes_of(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def padded(tokenizer: ClipTokenizer, pad: str) -> ClipTokenizer:
+    """The tokenizer with another padding."""
     return replace(tokenizer, pad=tokenizer.model.token_to_id(pad))
 
 
