@@ -60,7 +60,7 @@ def uses_clip_skip(checkpoint: Checkpoint) -> bool:
     return checkpoint.family in ("sd15", "sd2", "unknown")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(
     checkpoint: Checkpoint,
     fragments: Sequence[Fragment | Break],

@@ -29,7 +29,7 @@ class Decoded:
     upcast: bool = False
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(checkpoint: Checkpoint, latents: Tensor) -> Decoded:
     """The pictures of latents [images, channels, h, w], under the VAE's weights of this moment.
 
@@ -85,7 +85,7 @@ class Previewer:
     """[channels + 1, 3]; the last row is the constant. None where the VAE itself is small."""
 
     @classmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def of(cls, checkpoint: Checkpoint) -> Previewer:
         """Fits the map by least squares to one picture of flat colours through the VAE's encoder."""
         vae = checkpoint.vae
@@ -103,7 +103,7 @@ class Previewer:
         projection = torch.linalg.lstsq(rows.nan_to_num(), targets.flatten(2)[0].T).solution
         return cls(checkpoint, projection)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, latents: Tensor) -> Image.Image:
         """A preview of one image's latents [channels, h, w], of a pixel or more for each latent."""
         if self.projection is None:

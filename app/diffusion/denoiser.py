@@ -145,7 +145,7 @@ class UNetDenoiser:
         return torch.tensor(told, device=x.device)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _masked_picture(checkpoint: Checkpoint, size: tuple[int, int]) -> Tensor:
     """What an inpainting UNet is shown when there is no picture: a mask of everything, and grey, [1, 1 + c, h, w]."""
     vae = checkpoint.vae

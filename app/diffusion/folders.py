@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 from transformers.utils import logging as transformers_logging
 
 from app.diffusion.checkpoint import Checkpoint, Family, Prediction, module_config
-from app.diffusion.device import Placement
+from app.diffusion.device import Placement, is_out_of_memory
 from app.diffusion.tokens import read_tokenizer
 from app.errors import CheckpointError, NetworkError
 from app.networks.header import Header, read_header
@@ -172,6 +172,8 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except READ_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
         raise CheckpointError(f"It cannot be read ({reason}).", where=str(path)) from error

@@ -40,6 +40,7 @@ TEXT_PREFIXES: Mapping[str, Mapping[str, str]] = {
     },
     "sdxl-refiner": {"text_encoder_2": "conditioner.embedders.0.model."},
 }
+LAYERS_LIMIT = 1000
 HEAD_WIDTH = 64
 """Of every CLIP text encoder and of the attention of SD 2 and SDXL; SD 1 has 8 heads whatever their width."""
 
@@ -117,7 +118,7 @@ def unet_config(shapes: Shapes, prefix: str, heads: int | None) -> dict[str, Any
     """
     inner = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
     levels: list[list[int]] = [[]]  # the input blocks of each level
-    for block in range(1, 1 + count(inner, r"input_blocks\.(\d+)\.") - 1):
+    for block in range(1, count(inner, r"input_blocks\.(\d+)\.")):
         if f"input_blocks.{block}.0.op.weight" in inner:
             levels.append([])
         else:
@@ -199,6 +200,13 @@ def clip_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
 
 
 def count(names: Sequence[str] | Mapping[str, Any], pattern: str) -> int:
-    """One more than the greatest number that stands where the pattern, at the start of a name, has its group."""
+    """One more than the greatest number that stands where the pattern, at the start of a name, has its group.
+
+    Raises:
+        ValueError: for a number no model reaches: names are the file's word, and loops run as far.
+    """
     compiled = re.compile(pattern)
-    return max((int(match[1]) + 1 for match in map(compiled.match, names) if match), default=0)
+    found = max((int(match[1]) + 1 for match in map(compiled.match, names) if match), default=0)
+    if found > LAYERS_LIMIT:
+        raise ValueError(f"a name counts {found} layers")
+    return found

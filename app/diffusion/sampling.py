@@ -38,7 +38,7 @@ def _nothing_after(step: int, latents: Tensor, denoised: Tensor) -> None:
     pass
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     checkpoint: Checkpoint,
     request: GenerationRequest,

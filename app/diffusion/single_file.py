@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         header = checked_header(path)
         with reading(path):
             return load_file(path), header.metadata
-    with reading(path):
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with reading(path):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            hint = "Use a .safetensors file."
+            message = "It is not a pickle of tensors alone, and reading it further would not be safe."
+            raise CheckpointError(message, where=str(path), hint=hint) from error
+        raise
     while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -130,10 +138,11 @@ def shapes_of(tensors: Tensors) -> dict[str, tuple[int, ...]]:
 
 def padded(tokenizer: ClipTokenizer, pad: str) -> ClipTokenizer:
     """The tokenizer with another padding."""
-    return replace(tokenizer, pad=tokenizer.model.token_to_id(pad))
+    found = tokenizer.model.token_to_id(pad)
+    return replace(tokenizer, pad=tokenizer.end if found is None else found)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predicted(unet: nn.Module, layout: Layout) -> Any:
     """What a UNet predicts, by trying: given pure noise at the last timestep, ε is that noise and v is unlike it."""
     config = layout.configs["unet"]

@@ -43,7 +43,7 @@ def test_thriftier_ends() -> None:
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_exhausted_memory_is_told_with_what_would_help(error: RuntimeError) -> None:
-    with pytest.raises(OutOfMemory, match="while sampling.*offload"), memory_errors(GPU, "sampling"):
+    with pytest.raises(OutOfMemory, match=r"while sampling.*offload"), memory_errors(GPU, "sampling"):
         raise error
 
 
