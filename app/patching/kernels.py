@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SLAB = 1 << 18
-"""Numbers in a slab: 1 MiB of float32, which a core's cache holds."""
+SLAB = 1 << 19
+"""Numbers in a slab: 2 MiB of float32, which a core's cache holds."""
 
 DEVICE_SLAB = 1 << 22
 """The same on an accelerator, whose launches cost more and whose cache holds more."""
