@@ -1,0 +1,101 @@
+"""`generate PROMPT`: images from the command line, by the same engine as the page's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from app.cli.studio import open_engine
+from app.errors import PatchbayError, StorageError
+from app.generation.choices import find_sampler
+from app.generation.png import png_bytes, save_png
+from app.generation.request import GenerationRequest
+from app.generation.result import GenerationResult, Progress
+from app.settings import SettingsStore, write_atomically
+
+GIVEN = (
+    "prompt", "negative_prompt", "seed", "steps", "cfg_scale", "batch_size", "clip_skip", "checkpoint", "vae",
+)  # fmt: skip
+
+
+def generate(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    """Make the images, write them, say where they are."""
+    request = request_of(arguments, settings)
+    with open_engine(settings) as engine:
+        result = _followed(engine.generate(request))
+    files = _written(result, arguments.out, settings)
+    for problem in result.problems:
+        print(problem, file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(_report(result, files)))
+    else:
+        print("\n".join(map(str, files)))
+    return 0
+
+
+def request_of(arguments: argparse.Namespace, settings: SettingsStore) -> GenerationRequest:
+    """The request of the options, and of the settings where there is no option.
+
+    Raises:
+        RequestError: an option is out of bounds.
+    """
+    defaults = GenerationRequest(**settings.current.generation.model_dump())
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in GIVEN}
+    if arguments.size:
+        given["width"], given["height"] = arguments.size
+    if arguments.sampler or arguments.schedule_type:
+        wanted = arguments.schedule_type or ("" if arguments.sampler else defaults.schedule_type)
+        given["sampler"], given["schedule_type"] = find_sampler(arguments.sampler or defaults.sampler, wanted)
+    return replace(defaults, **{name: value for name, value in given.items() if value is not None}).checked()
+
+
+def _followed(news: Iterator[Progress | GenerationResult]) -> GenerationResult:
+    """Show progress on standard error until the result comes."""
+    with tqdm(unit="step", file=sys.stderr, disable=None, leave=False) as bar:
+        for each in news:
+            if isinstance(each, GenerationResult):
+                return each
+            bar.total = each.steps or None
+            bar.n = each.step
+            bar.set_description(each.message or each.state)
+    raise PatchbayError("The generation ended without a result.")
+
+
+def _written(result: GenerationResult, out: Path | None, settings: SettingsStore) -> list[Path]:
+    """The images' files: as `--out` says, else where the engine or the settings put them."""
+    files = []
+    for index, made in enumerate(result.images):
+        if out is None:
+            folder = settings.folders.outputs
+            files.append(made.path or save_png(made.image, made.infotext, folder, seed=made.request.seed))
+            continue
+        path = out if len(result.images) == 1 else out.with_stem(f"{out.stem}-{index + 1}")
+        try:
+            write_atomically(path, png_bytes(made.image, made.infotext))
+        except OSError as error:
+            message = f"The image cannot be written: {error.strerror or error}."
+            raise StorageError(message, where=str(path)) from error
+        files.append(path)
+    return files
+
+
+def _report(result: GenerationResult, files: list[Path]) -> dict[str, Any]:
+    return {
+        "images": [
+            {"seed": made.request.seed, "file": str(file), "infotext": made.infotext}
+            for made, file in zip(result.images, files, strict=True)
+        ],
+        "seed": result.request.seed,
+        "file": str(files[0]) if files else None,
+        "interrupted": result.interrupted,
+        "seconds": result.seconds,
+        "timings": result.timings,
+        "problems": [problem.as_json() for problem in result.problems],
+    }

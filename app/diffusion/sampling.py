@@ -1,0 +1,86 @@
+"""The denoising loop: noise to latents, step by step as the user counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from app.diffusion.checkpoint import DENOISERS, Checkpoint
+from app.diffusion.conditioning import Conditioning
+from app.diffusion.denoiser import UNetDenoiser
+from app.diffusion.device import memory_errors
+from app.diffusion.noise import ImageNoise
+from app.diffusion.samplers import find_sampler
+from app.generation.request import SEED_LIMIT, GenerationRequest
+
+BeforeStep = Callable[[int], None]
+AfterStep = Callable[[int, Tensor, Tensor], bool | None]
+"""Told a step, the latents after it and the picture as it stood denoised; true stops the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Latents [images, channels, h, w], float32, and the steps that were made (fewer than asked when stopped)."""
+
+    latents: Tensor
+    steps: int
+
+
+def _nothing_before(step: int) -> None:
+    pass
+
+
+def _nothing_after(step: int, latents: Tensor, denoised: Tensor) -> None:
+    pass
+
+
+@torch.inference_mode()
+def sample(
+    checkpoint: Checkpoint,
+    request: GenerationRequest,
+    conditioning_at: Callable[[int], Conditioning],
+    *,
+    before_step: BeforeStep = _nothing_before,
+    after_step: AfterStep = _nothing_after,
+) -> Sampled:
+    """The latents of the request's batch: `batch_size` images, image i from seed + i.
+
+    For each step from 1, once and in order: `before_step`, `conditioning_at`, the sampler's evaluations, `after_step`.
+    What `conditioning_at` answers steers the step that begins.
+
+    Raises:
+        RequestError: for a sampler or schedule type that does not exist, or that this model cannot use.
+        OutOfMemory: if the device's memory is exhausted.
+    """
+    device = checkpoint.placement.device
+    sampler = find_sampler(request.sampler, flow=checkpoint.prediction == "flow")
+    denoiser = UNetDenoiser(checkpoint, request.cfg_scale, (request.height, request.width))
+    sigmas = denoiser.sigmas(sampler, request.schedule_type, request.steps)
+    shape = (
+        checkpoint.latent_channels,
+        request.height // checkpoint.vae_factor,
+        request.width // checkpoint.vae_factor,
+    )
+    seeds = [(request.seed + index) % SEED_LIMIT for index in range(request.batch_size)]
+    # CPU kernels round by the size of the batch: one image at a time makes each equal to its single run.
+    lanes = [[seed] for seed in seeds] if checkpoint.placement.on_cpu else [seeds]
+    names = [name for name in DENOISERS if name in checkpoint.components]
+    with checkpoint.at_work(*names), memory_errors(checkpoint.placement, "sampling"):
+        runs = []
+        latents = []
+        for lane in lanes:
+            noise = ImageNoise(lane, shape, device)
+            start = noise() * sigmas[0]
+            latents.append(start)
+            runs.append(sampler.steps(denoiser, start, sigmas, noise))
+        for step in range(1, request.steps + 1):
+            before_step(step)
+            denoiser.condition(conditioning_at(step))
+            results = [next(run) for run in runs]
+            latents = [x for x, _ in results]
+            if after_step(step, torch.cat(latents), torch.cat([denoised for _, denoised in results])):
+                return Sampled(torch.cat(latents), step)
+    return Sampled(torch.cat(latents), request.steps)

@@ -1,0 +1,123 @@
+"""What the models folder holds, by name, without opening any of it further than a header."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from app.errors import CheckpointError
+from app.networks.catalog import Catalog
+from app.settings import Folders
+
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A checkpoint or VAE: a single file, or a diffusers folder. The name is its path below the models folder."""
+
+    name: str
+    path: Path
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Size and time of the file, or of the files one and two levels below the folder: they tell a change."""
+        files = [self.path] if self.path.is_file() else sorted(self.path.glob("*/*")) + sorted(self.path.glob("*"))
+        states = [file.stat() for file in files if file.is_file()]
+        return tuple(number for state in states for number in (state.st_size, state.st_mtime_ns))
+
+    @property
+    def title(self) -> str:
+        """The name with the file's suffix, as the web UIs' clients show it and send it back."""
+        suffix = "" if self.path.is_dir() else self.path.suffix
+        return self.name.removesuffix(suffix) + suffix
+
+
+def models_in(roots: Sequence[Path], marker: str) -> tuple[ModelFile, ...]:
+    """Every single file and every folder that holds the file `marker`, in name order.
+
+    A name found below two roots is kept from the first, as settings list them.
+    """
+    found: dict[str, ModelFile] = {}
+    for root in roots:
+        for path in sorted(_walk(root, marker)):
+            relative = path.relative_to(root)
+            name = str(relative if path.is_dir() else relative.with_suffix("")).replace("\\", "/")
+            if path.is_file() and name in found:
+                name = relative.as_posix()
+            found.setdefault(name, ModelFile(name, path))
+    return tuple(sorted(found.values(), key=lambda model: model.name.lower()))
+
+
+def _walk(folder: Path, marker: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    if (folder / marker).is_file():
+        return [folder]
+    found: list[Path] = []
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found += _walk(entry, marker)
+        elif entry.suffix.lower() in WEIGHT_SUFFIXES:
+            found.append(entry)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShelf:
+    """The checkpoints, or the VAEs, of the configured folders. Listing reads the folders anew each time."""
+
+    kind: str
+    roots: tuple[Path, ...]
+    marker: str
+
+    def entries(self) -> tuple[ModelFile, ...]:
+        """What is there now."""
+        return models_in(self.roots, self.marker)
+
+    def find(self, name: str) -> ModelFile:
+        """The model of this name; the name with its suffix, and `name [hash]` as clients write it, are understood.
+
+        Raises:
+            CheckpointError: there is none; near names are given.
+        """
+        entries = self.entries()
+        wanted = name.rsplit(" [", 1)[0] if name.endswith("]") else name
+        for same in (str.__eq__, lambda a, b: a.lower() == b.lower()):
+            for entry in entries:
+                spellings = (entry.name, entry.path.name, entry.title, entry.name.rsplit("/", 1)[-1])
+                if any(same(wanted, spelling) for spelling in spellings):
+                    return entry
+        near = get_close_matches(wanted, [entry.name for entry in entries], n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Put the file in {self.roots[0]} and refresh."
+        raise CheckpointError(f"There is no {self.kind} named {name!r}.", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Everything a prompt or a page can name."""
+
+    checkpoints: ModelShelf
+    vaes: ModelShelf
+    networks: Catalog
+    embeddings: Catalog
+
+    @classmethod
+    def of(cls, folders: Folders) -> Library:
+        """The library of the configured folders; its index lies in the data folder."""
+        index = folders.data / "index.sqlite"
+        return cls(
+            checkpoints=ModelShelf("checkpoint", folders.checkpoints, "model_index.json"),
+            vaes=ModelShelf("VAE", folders.vaes, "config.json"),
+            networks=Catalog(folders.loras, "lora", index),
+            embeddings=Catalog(folders.embeddings, "embedding", index),
+        )
+
+    def close(self) -> None:
+        """Stop what reads in the background."""
+        self.networks.close()
+        self.embeddings.close()

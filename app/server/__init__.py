@@ -1,0 +1,1 @@
+"""The one process: guards, routes, and Gradio mounted at its root."""

@@ -1,0 +1,63 @@
+"""The live state of one owner's jobs, as the page draws it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.engine.jobs import JobView, Snapshot
+from app.generation.result import GeneratedImage
+
+
+def live_state(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON. Pictures are named by address, and fetched when they are looked at."""
+    return {
+        "queue": snapshot.queue_length,
+        "jobs": [_unfinished(job) for job in snapshot.jobs],
+        "last": _finished(snapshot.last) if snapshot.last else None,
+    }
+
+
+def _unfinished(job: JobView) -> dict[str, Any]:
+    progress = job.progress
+    version = job.preview_version
+    return {
+        "id": job.id,
+        "state": progress.state,
+        "position": job.position,
+        "step": progress.step,
+        "steps": progress.steps,
+        "image": progress.image,
+        "images": progress.images,
+        "elapsed": round(progress.elapsed, 1),
+        "remaining": None if progress.remaining is None else round(progress.remaining, 1),
+        "message": progress.message,
+        "width": job.request.width,
+        "height": job.request.height,
+        "stepsEach": job.request.steps,
+        "preview": f"/app/preview/{job.id}?v={version}" if version else None,
+    }
+
+
+def _finished(job: JobView) -> dict[str, Any]:
+    result, error = job.result, job.error
+    problems = result.problems if result else error.problems if error else ()
+    images = result.images if result else ()
+    return {
+        "id": job.id,
+        "state": job.state,
+        "error": str(error) if error else None,
+        "problems": [problem.as_json() for problem in problems],
+        "seconds": round(result.seconds, 1) if result else None,
+        "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(images)],
+    }
+
+
+def _image(address: str, made: GeneratedImage) -> dict[str, Any]:
+    return {
+        "address": address,
+        "name": made.path.name if made.path else f"{made.request.seed}.png",
+        "width": made.image.width,
+        "height": made.image.height,
+        "seed": made.request.seed,
+        "infotext": made.infotext,
+    }

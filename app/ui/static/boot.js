@@ -1,0 +1,34 @@
+// Starts the page's scripts once Gradio has drawn what they need. What Gradio's events call is exported from here.
+
+import { present } from "./dom.js";
+import { explainPrompts } from "./explanation.js";
+import { connectForm } from "./form.js";
+import { connectButtons, listenToKeys } from "./keys.js";
+import { followJobs } from "./live.js";
+import { readImages } from "./pnginfo.js";
+import { enhancePrompt } from "./prompt.js";
+import { resultsView } from "./results.js";
+
+export * from "./form.js";
+
+async function start() {
+  const prompt = await present("#txt2img_prompt textarea");
+  const negative = await present("#txt2img_neg_prompt textarea");
+  const notice = await present("#explanation .notice");
+  const panel = await present("#results section");
+  const say = (text) => { notice.textContent = text; };
+
+  enhancePrompt(prompt, "Prompt");
+  enhancePrompt(negative, "Negative prompt");
+  listenToKeys();
+  connectButtons([prompt, negative]);
+  let showStep = () => {};
+  const results = resultsView(panel, say, (step) => showStep(step));
+  connectForm(say, results.current);
+  followJobs(results.showState, results.showLost);
+  readImages();
+  ({ showStep } = await explainPrompts(prompt, negative));
+  document.body.classList.add("ready");
+}
+
+start();

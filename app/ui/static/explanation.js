@@ -1,0 +1,117 @@
+// What the prompts mean, as one types: problems in words and in the text, tokens, strengths over the steps.
+
+import { element, present, send } from "./dom.js";
+import { highlightLayer } from "./highlight.js";
+import { strengthPlot } from "./plot.js";
+
+const CHECKPOINT = "#checkpoint input";
+const PAUSE = 200;
+const LOOK = 400;
+const RETRY = 3000;
+const PLOT_MARGIN = 22;
+const STEPS = "#txt2img_steps input[type=number]";
+
+/** Explains the two boxes whenever their text or the number of steps changes. */
+export async function explainPrompts(prompt, negative) {
+  const panel = await present("#explanation .problems");
+  const view = explanationView(panel.closest("#explanation"));
+  const boxes = { prompt: annotated(prompt), negative: annotated(negative) };
+  let asked = "";
+  let timer = 0;
+
+  const question = () => ({
+    prompt: prompt.value,
+    negative: negative.value,
+    steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
+    checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
+  });
+  async function explain() {
+    const asking = question();
+    const key = JSON.stringify(asking);
+    if (key === asked) return;
+    asked = key;
+    const answer = await send("/app/explain", asking);
+    if (asked !== key) return;
+    if (!answer.ok) {
+      view.showProblems([{ level: "error", message: answer.detail }]);
+      setTimeout(() => { asked = ""; }, RETRY);
+      return;
+    }
+    for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
+      const problems = answer.problems.filter((problem) => problem.source === source);
+      boxes[name].show(asking[name], problems, answer.tokens?.[name]);
+    }
+    view.showProblems(answer.problems);
+    view.showPlot(answer);
+  }
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(explain, PAUSE);
+  };
+
+  for (const box of [prompt, negative]) box.addEventListener("input", soon);
+  // The form is also filled without an event: by Gradio, by a slider, after a reload.
+  setInterval(() => document.visibilityState === "visible" && JSON.stringify(question()) !== asked && soon(), LOOK);
+  explain();
+  return { showStep: view.showStep };
+}
+
+function annotated(box) {
+  const layer = highlightLayer(box);
+  const count = element("output", { className: "tokens", title: "Tokens, of the chunks they fill", textContent: "0/75" });
+  box.closest(".block").append(count);
+  return {
+    show(text, problems, tokens) {
+      layer.show(text, problems);
+      if (!tokens) return;
+      count.textContent = `${tokens.tokens}/${tokens.limit}`;
+      count.classList.toggle("long", tokens.limit > 75);
+    },
+  };
+}
+
+function explanationView(panel) {
+  const problems = panel.querySelector(".problems");
+  const schedule = panel.querySelector(".schedule");
+  const plot = schedule.querySelector(".plot");
+  const caption = schedule.querySelector("figcaption");
+  let shownPlot = null;
+  let shownProblems = "";
+  let explained = null;
+
+  function showPlot(explanation) {
+    explained = explanation;
+    const width = Math.max(240, schedule.parentElement.clientWidth - PLOT_MARGIN);
+    shownPlot = strengthPlot(explanation, width);
+    schedule.hidden = !shownPlot;
+    plot.replaceChildren(...(shownPlot ? [shownPlot.drawing] : []));
+    caption.replaceChildren(...(shownPlot ? [shownPlot.legend] : []));
+  }
+  new ResizeObserver(() => explained && showPlot(explained)).observe(panel);
+
+  return {
+    showProblems(list) {
+      const key = JSON.stringify(list);
+      if (key === shownProblems) return;
+      shownProblems = key;
+      problems.replaceChildren(...list.map(problemLine));
+    },
+    showPlot,
+    /** The line that moves over the plot while an image is made; step 0 hides it. */
+    showStep(step) {
+      const line = plot.querySelector(".playhead");
+      if (!line) return;
+      const place = step ? (shownPlot.at(step) + shownPlot.at(step + 1)) / 2 : -9;
+      line.setAttribute("x1", place);
+      line.setAttribute("x2", place);
+    },
+  };
+}
+
+/** A problem as a list entry: what, and what to do. */
+export function problemLine(problem) {
+  const where = problem.source === "negative_prompt" ? "Negative prompt: " : "";
+  const line = element("li", { className: problem.level }, element("span", { textContent: where + problem.message }));
+  if (problem.hint) line.append(" ", element("em", { textContent: problem.hint }));
+  return line;
+}

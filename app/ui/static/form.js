@@ -1,0 +1,118 @@
+// The form's values: sent to be generated, kept across reloads, filled from images. Gradio calls these by name.
+
+import { ask, send } from "./dom.js";
+
+const KEY = "patchbay.form";
+const VERSION = 1;
+const BLOCK = 64;
+
+let recalled = false;
+let pending = null;
+let lastResult = () => null;
+let say = () => {};
+
+/** Where errors are said, and where the last result is found. */
+export function connectForm(notice, result) {
+  say = notice;
+  lastResult = result;
+}
+
+const paired = (names, values) => Object.fromEntries(names.map((name, index) => [name, values[index]]));
+const filled = (names, values, fields) => names.map((name, index) => fields[name] ?? values[index]);
+
+/** Ask for images with the values of the form. */
+export async function generate(values, names) {
+  say("");
+  const answer = await send("/app/generate", paired(names, values));
+  if (!answer.ok) say(answer.detail);
+}
+
+/** Keep the form in this browser. */
+export function remember(values, names) {
+  if (!recalled) return;
+  try {
+    localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: paired(names, values) }));
+  } catch { /* no room, or private browsing: the form is simply not kept */ }
+}
+
+/** The form as it was left, as far as its models are still there. */
+export async function recall(values, names) {
+  let kept = {};
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEY));
+    if (stored?.version === VERSION) kept = stored.fields;
+  } catch { /* unreadable: begin anew */ }
+  const models = await ask("/app/models.json");
+  for (const [field, extra] of [["checkpoint", []], ["vae", ["Automatic"]]]) {
+    if (models.ok && !extra.concat(models[field]).includes(kept[field])) delete kept[field];
+  }
+  setTimeout(() => { recalled = true; }, 300);
+  return filled(names, values, kept);
+}
+
+/** The values that a dropped image or its text gave. */
+export function takeRestored(values, names) {
+  const fields = pending ?? {};
+  pending = null;
+  return filled(names, values, fields);
+}
+
+/** Fill the form with fields by name. */
+export function fillForm(fields) {
+  pending = fields;
+  document.querySelector("#bridge")?.firstElementChild?.dispatchEvent(new CustomEvent("patchbay", { bubbles: true }));
+}
+
+/** The settings of an infotext in the prompt box, else of the last image. */
+export async function restoreLast(values, names) {
+  const typed = String(paired(names, values).prompt ?? "");
+  const text = /\bSteps: \d/.test(typed) ? typed : lastResult()?.infotext;
+  if (!text) {
+    say("There is no image to restore from yet.");
+    return values;
+  }
+  const answer = await send("/app/infotext", { text });
+  if (!answer.ok) {
+    say(answer.detail);
+    return values;
+  }
+  return filled(names, values, answer.fields);
+}
+
+/** Read an image file's settings and fill the form with them. */
+export async function restoreFile(file) {
+  say("");
+  const answer = await ask("/app/pnginfo", { method: "POST", body: file });
+  if (!answer.ok) say(answer.detail);
+  else if (!answer.infotext) say(`${file.name} carries no parameters.`);
+  else fillForm(answer.fields);
+}
+
+/** The lists of models as they are now, keeping what is chosen where it is still there. */
+export async function refreshModels(values) {
+  const models = await ask("/app/models.json");
+  if (!models.ok) {
+    say(models.detail);
+    return values;
+  }
+  const lists = [models.checkpoint, ["Automatic", ...models.vae]];
+  return lists.map((names, index) => ({
+    choices: names.map((name) => [name, name]),
+    value: names.includes(values[index]) ? values[index] : names[0] ?? null,
+    __type__: "update",
+  }));
+}
+
+/** The seed of the image that is shown, else the one in the form. */
+export function lastSeed([seed]) {
+  return lastResult()?.seed ?? seed;
+}
+
+/** A size of the shape "3:2" with about the area of the present one, in whole blocks. */
+export function reshape([width, height], shape) {
+  const [across, down] = shape.split(":").map(Number);
+  const block = width * height >= 256 * 256 ? BLOCK : 8;
+  const area = width * height;
+  const fit = (length) => Math.max(BLOCK, Math.round(length / block) * block);
+  return [fit(Math.sqrt((area * across) / down)), fit(Math.sqrt((area * down) / across))];
+}

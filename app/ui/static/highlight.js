@@ -1,0 +1,80 @@
+// The layer behind a prompt's text box: tags, weights and brackets tinted, problems underlined where they are.
+
+import { codePointOffsets, element } from "./dom.js";
+
+const SHARED_STYLE = [
+  "borderTopWidth", "borderRightWidth", "borderBottomWidth", "borderLeftWidth",
+  "paddingTop", "paddingRight", "paddingBottom", "paddingLeft",
+  "fontStyle", "fontVariant", "fontWeight", "fontSize", "fontFamily",
+  "lineHeight", "letterSpacing", "wordSpacing", "tabSize", "textIndent",
+];
+const SYNTAX = /(<[a-z]+:(?:"(?:\\.|[^"\\])*"|[^<>\n])*>)|(\\[()[\]\\<])|\b(BREAK|AND)\b|([()[\]|])|:\s*(-?(?:\d+\.?\d*|\.\d+))(?=\s*[)\]])/g;
+const KINDS = ["tag", "escape", "word", "bracket", "number"];
+export const HUES = 8;
+
+/** Puts a layer behind `box`. `show(explanation)` marks what the server said about its text. */
+export function highlightLayer(box) {
+  const layer = element("div", { className: "highlight", "aria-hidden": "true" });
+  box.parentElement.classList.add("highlighted");
+  box.parentElement.insertBefore(layer, box);
+  let explained = { text: null, problems: [], tags: [] };
+  let shown = null;
+
+  function place() {
+    const style = getComputedStyle(box);
+    for (const property of SHARED_STYLE) layer.style[property] = style[property];
+    layer.style.width = `${box.clientWidth + parseFloat(style.borderLeftWidth) + parseFloat(style.borderRightWidth)}px`;
+    layer.style.height = `${box.offsetHeight}px`;
+    layer.style.left = `${box.offsetLeft}px`;
+    layer.style.top = `${box.offsetTop}px`;
+    layer.scrollTop = box.scrollTop;
+  }
+  function paint() {
+    shown = box.value;
+    const marks = syntaxMarks(shown);
+    if (explained.text === shown) marks.push(...explained.problems);
+    layer.replaceChildren(...pieces(shown, marks), "\n");
+    place();
+  }
+
+  box.addEventListener("input", paint);
+  box.addEventListener("scroll", place, { passive: true });
+  new ResizeObserver(place).observe(box);
+  // Gradio sets the value without an event when it fills the form.
+  setInterval(() => box.value !== shown && paint(), 250);
+  paint();
+  return {
+    show(text, problems) {
+      const offsets = codePointOffsets(text);
+      const marked = problems.filter((problem) => problem.span).map((problem) => ({
+        start: offsets[problem.span[0]] ?? text.length,
+        end: offsets[problem.span[1]] ?? text.length,
+        kind: `problem ${problem.level}`,
+      }));
+      explained = { text, problems: marked };
+      paint();
+    },
+  };
+}
+
+function syntaxMarks(text) {
+  let tags = 0;
+  return [...text.matchAll(SYNTAX)].map((match) => {
+    const kind = KINDS[match.slice(1).findIndex((group) => group !== undefined)];
+    const hue = kind === "tag" ? ` hue-${tags++ % HUES}` : "";
+    return { start: match.index, end: match.index + match[0].length, kind: kind + hue };
+  });
+}
+
+/** The text cut at every mark's edges, each piece with the classes of the marks over it. */
+function pieces(text, marks) {
+  const edges = [...new Set([0, text.length, ...marks.flatMap((mark) => [mark.start, mark.end])])].sort((a, b) => a - b);
+  const made = [];
+  for (let index = 0; index + 1 < edges.length; index += 1) {
+    const [start, end] = [edges[index], edges[index + 1]];
+    const over = marks.filter((mark) => mark.start <= start && end <= mark.end);
+    const piece = text.slice(start, end);
+    made.push(over.length ? element("mark", { className: over.map((mark) => mark.kind).join(" "), textContent: piece }) : piece);
+  }
+  return made;
+}

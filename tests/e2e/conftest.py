@@ -1,0 +1,102 @@
+"""A browser and a studio that paints instead of diffusing. Without a browser these tests are skipped, by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUDIO = ROOT / "tests" / "ui" / "standin.py"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+STEP_SECONDS = 0.06
+START_SECONDS = 90
+
+
+def browser_path() -> str | None:
+    """The browser of this machine."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a browser where there is none."""
+    if browser_path() is None:
+        missing = pytest.mark.skip(reason="no Chromium is installed")
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The installed browser, kept from its own errands."""
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    return {**browser_type_launch_args, "executable_path": browser_path(), "args": quiet}
+
+
+class Studio:
+    """A server process over its own data folder, which can be stopped and started again."""
+
+    def __init__(self, data: Path, port: int) -> None:
+        self.data = data
+        self.address = f"http://127.0.0.1:{port}"
+        self._command = [sys.executable, str(STUDIO), "--data", str(data), "--port", str(port)]
+        self._command += ["--step", str(STEP_SECONDS)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Serve, and wait for the first answer."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(self._command, env=environment)
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(f"{self.address}/config", timeout=5).read()
+            except OSError:
+                assert self._process.poll() is None, "the studio ended while it started"
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the studio did not answer")
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The studio that all tests share."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = Studio(tmp_path_factory.mktemp("studio"), port)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def base_url(studio: Studio) -> str:
+    """Where the studio is."""
+    return studio.address
