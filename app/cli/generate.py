@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from app.cli.studio import open_engine
+from app.cli.studio import load_extensions, open_engine
 from app.errors import PatchbayError, StorageError
 from app.generation.choices import find_sampler
 from app.generation.png import png_bytes, save_png
@@ -28,7 +28,7 @@ GIVEN = (
 def generate(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Make the images, write them, say where they are."""
     request = request_of(arguments, settings)
-    with open_engine(settings) as engine:
+    with open_engine(settings, load_extensions()) as engine:
         result = _followed(engine.generate(request))
     files = _written(result, arguments.out, settings)
     for problem in result.problems:

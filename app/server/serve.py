@@ -98,10 +98,12 @@ def _address(listening: socket.socket) -> str:
 def _server(settings: SettingsStore, *, account: str, share: bool) -> uvicorn.Server:
     import uvicorn
 
-    from app.cli.studio import open_engine
+    from app.cli.studio import load_extensions, open_engine
     from app.server.application import application
 
-    app = application(open_engine(settings), settings, account=account, share=share)
+    extensions = load_extensions()
+    engine = open_engine(settings, extensions)
+    app = application(engine, settings, extensions.routers, account=account, share=share)
     config = uvicorn.Config(
         app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=STOP_SECONDS, server_header=False
     )
