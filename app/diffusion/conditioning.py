@@ -39,7 +39,7 @@ class Conditioning:
 
 @dataclass(frozen=True, slots=True)
 class EncodingOptions:
-    """How texts are encoded; with `zero_if_empty` an empty one is all zeros (SDXL's unconditional, where it says so)."""
+    """How texts are encoded; with `zero_if_empty` an empty one is all zeros (as SDXL's unconditional is)."""
 
     clip_skip: int = 1
     emphasis: Emphasis = "Original"

@@ -65,7 +65,7 @@ class NetworkBinder:
                 match = self._match(file)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
-                problems.append(Problem(level, error.message, tag.span, error.hint))
+                problems.append(Problem(level, f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
             told = [replace(problem, span=tag.span, source="prompt") for problem in match.problems]
             if any(problem.level == "error" for problem in told):

@@ -23,6 +23,21 @@ Mix = tuple[tuple[Source, float], ...]
 Curves = tuple[tuple[Source, tuple[float, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes a patcher holds: pristine weights, formed deltas (at most `budget`), and the buffer it sums in."""
+
+    pristine: int
+    formed: int
+    scratch: int
+    budget: int
+
+    @property
+    def kept(self) -> int:
+        """What stays between generations."""
+        return self.pristine + self.formed
+
+
 @dataclass(slots=True)
 class Weight:
     """A parameter that has been touched: its pristine copy, and what its live storage holds.
@@ -107,6 +122,11 @@ class Patcher:
     def touched(self) -> frozenset[str]:
         """The parameters whose pristine weights are kept."""
         return frozenset(self._weights)
+
+    def memory(self) -> Memory:
+        """What is held now."""
+        pristine = sum(weight.pristine.nbytes for weight in self._weights.values())
+        return Memory(pristine, self._kept.nbytes, self._scratch.nbytes, self._kept.budget)
 
     def pristine(self, name: str) -> Tensor:
         """W₀ of a parameter, whatever its live weight holds: a float32 copy on the live weight's device."""
