@@ -24,8 +24,11 @@ def open_engine(settings: SettingsStore, extensions: Extensions) -> Engine:
     library = Library.of(settings.folders)
 
     def make_generator() -> Generator:
+        from transformers.utils.logging import disable_progress_bar
+
         from app.engine.generator import StudioGenerator
 
+        disable_progress_bar()  # A load is told once, by the job that waits for it.
         return StudioGenerator(settings, library, extensions)
 
     return Engine(make_generator, library)

@@ -32,7 +32,6 @@ def serve(arguments: argparse.Namespace) -> int:
     account = arguments.auth or os.environ.get("PATCHBAY_AUTH", "")
     if arguments.share and not account:
         raise SettingsError("A public address needs a password.", where="--share", hint="Add --auth USER:PASS.")
-    _quiet_libraries()
     for problem in settings.problems:
         print(problem, file=sys.stderr)
     listening = listen(settings)
@@ -135,13 +134,3 @@ def _share(port: int) -> None:
         print(f"No public address could be opened: {str(error).splitlines()[0]}", file=sys.stderr)
     else:
         print(f"Public address: {public}", flush=True)
-
-
-def _quiet_libraries() -> None:
-    """Libraries that report home, or look for news at each start, do not."""
-    for name, value in (
-        ("GRADIO_ANALYTICS_ENABLED", "False"),
-        ("HF_HUB_DISABLE_TELEMETRY", "1"),
-        ("DO_NOT_TRACK", "1"),
-    ):
-        os.environ.setdefault(name, value)
