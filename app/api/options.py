@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.models import checkpoint_in_use, checkpoint_title
+from app.api.models import checkpoint_in_use
 from app.engine.library import Library
 from app.settings import SettingsStore
 
@@ -33,7 +33,7 @@ def all_options(settings: SettingsStore, library: Library) -> dict[str, Any]:
     ours = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
     entry = checkpoint_in_use(settings, library)
     theirs = {name: ours[key] for name, key in NAMES.items()}
-    return {**theirs, "sd_model_checkpoint": checkpoint_title(entry) if entry else None, **ours}
+    return {**theirs, "sd_model_checkpoint": entry.title if entry else None, **ours}
 
 
 def change_options(values: Mapping[str, Any], settings: SettingsStore, library: Library) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from app.engine.engine import Engine, Generator
-from app.engine.library import Library, ModelShelf
+from app.engine.library import Library
+from app.plugins import Extensions
 from app.settings import SettingsStore
+from app.settings.model import CHECKOUT
 
 
 def open_engine(settings: SettingsStore) -> Engine:
     """An engine that is not started yet; use it as a context manager."""
-    folders = settings.folders
-    library = Library(
-        checkpoints=ModelShelf("checkpoint", folders.checkpoints, "model_index.json"),
-        vaes=ModelShelf("VAE", folders.vaes, "config.json"),
-    )
+    library = Library.of(settings.folders)
 
     def make_generator() -> Generator:
-        raise NotImplementedError
+        from app.engine.generator import StudioGenerator
+
+        return StudioGenerator(settings, library, Extensions(CHECKOUT / "extensions"))
 
     return Engine(make_generator, library)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint
+from app.diffusion.tokens import CHUNK
 from app.errors import NetworkError
 
 ENCODERS: Mapping[str, str] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
@@ -59,10 +60,10 @@ def read_embedding(path: Path) -> dict[str, Tensor]:
 
 def _tensors(content: object) -> dict[str, Tensor]:
     """The vectors of the layouts in use: the web UI's, SDXL's pairs, and diffusers' one tensor by its token."""
+    if isinstance(content, Mapping):
+        content = content.get("string_to_param", content)
     if not isinstance(content, Mapping):
         return {}
-    if isinstance(content.get("string_to_param"), Mapping):
-        content = content["string_to_param"]
     tensors = {str(key): value.detach() for key, value in content.items() if isinstance(value, Tensor)}
     if named := {key: _rows(tensors[key]) for key in ENCODERS if key in tensors}:
         return named
@@ -90,6 +91,8 @@ def fitted(name: str, vectors: Mapping[str, Tensor], checkpoint: Checkpoint) -> 
             )
             raise NetworkError(message, where=name, hint="It was made for another base model.")
         chosen[component] = tensor
-    if not chosen or len({len(tensor) for tensor in chosen.values()}) != 1:
-        raise NetworkError(f"The embedding {name!r} does not have one vector of each encoder.", where=name)
+    counts = {len(tensor) for tensor in chosen.values()}
+    if len(counts) != 1 or not 0 < counts.pop() <= CHUNK:
+        message = f"The embedding {name!r} does not have as many vectors for each encoder, from 1 to {CHUNK}."
+        raise NetworkError(message, where=name)
     return Embedding(name, chosen)

@@ -67,7 +67,8 @@ class NoiseLevels:
     def sigma(self, timestep: float) -> float:
         """The level of a (fractional) timestep, interpolated in log σ."""
         below = min(int(timestep), len(self.sigmas) - 2)
-        return math.exp(torch.lerp(*self.sigmas[below : below + 2].log(), timestep - below).item())
+        logs = self.sigmas[below : below + 2].log()
+        return math.exp(float(torch.lerp(logs[0], logs[1], timestep - below)))
 
 
 def _zero_terminal(alphas: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ def scheduled(levels: NoiseLevels, name: str, steps: int, *, skips_next_to_last:
 class ImageNoise:
     """Standard normal noise, each image's from its own seed.
 
-    It is drawn on the CPU in float32, so that every device, and every batch an image is part of, gives the same picture.
+    It is drawn on the CPU in float32, so that every device and every batch that has the image gives the same picture.
     """
 
     def __init__(self, seeds: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:

@@ -1,8 +1,8 @@
 """Samplers: one generator per published algorithm, one `next()` per step that the user counts.
 
 A sampler takes the model, the noisy latents x, the levels σ of its steps (the last is 0) and a source of noise, and
-yields (x, denoised) after each step. However often it evaluates the model inside a step, whatever the caller does between
-two `next()` calls (new weights, new conditioning) falls between two steps.
+yields (x, denoised) after each step. However often it evaluates the model inside a step, whatever the caller does
+between two `next()` calls (new weights, new conditioning) falls between two steps.
 
 λ = −log σ and h is a step in λ, as in the papers on DPM-Solver.
 """
@@ -25,7 +25,7 @@ Steps = Iterator[tuple[Tensor, Tensor]]
 
 
 def euler(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """Euler's method: Algorithm 2 of Karras et al. (2022) without churn. DDIM at η = 0 is the same (its equation 14)."""
+    """Euler's method: Algorithm 2 of Karras et al. (2022) without churn; also DDIM at η = 0 (its equation 14)."""
     for sigma, target in pairwise(sigmas):
         denoised = model(x, sigma)
         x = x + (x - denoised) * ((target - sigma) / sigma)
@@ -139,10 +139,7 @@ def unipc(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Ste
             x = _unic(start, sigma, denoised, history)
         start = x
         history = [*history[-1:], (sigma, denoised)]
-        if target == 0:
-            x = denoised
-        else:
-            x = _unip(x, target, history)
+        x = denoised if target == 0 else _unip(x, target, history)
         yield x, denoised
 
 

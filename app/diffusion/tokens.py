@@ -151,7 +151,7 @@ def read_tokenizer(folder: Path) -> ClipTokenizer:
         vocabulary, merges = _vocabulary(folder)
         config = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
         pad = config.get("pad_token", END)
-        pad = pad.get("content") if isinstance(pad, dict) else pad
+        pad = str(pad.get("content") if isinstance(pad, dict) else pad)
         model = Tokenizer(BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token=END))
         begin, end = vocabulary[BEGIN], vocabulary[END]
     except OSError as error:

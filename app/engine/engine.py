@@ -8,14 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from app.engine.jobs import FINISHED, Control, Job, JobView, Snapshot, State
 from app.engine.library import Library
 from app.errors import PatchbayError, RequestError
+from app.generation.png import save_png
 from app.generation.request import GenerationRequest
-from app.generation.result import GenerationResult, Progress
+from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 log = logging.getLogger(__name__)
 HISTORY = 32
@@ -24,11 +26,17 @@ QUEUE_LIMIT = 256
 """Jobs that may wait: beyond it something is submitting in a loop."""
 
 
+Keep = Callable[[GeneratedImage], GeneratedImage]
+"""Takes an image as it is done, and gives it back with the file it was written to, if it was."""
+
+
 class Generator(Protocol):
     """Turns a request into images; keeps the model between requests. Lives in the worker thread alone."""
 
-    def run(self, request: GenerationRequest, report: Callable[[Progress], None], control: Control) -> GenerationResult:
-        """Make the request's images, reporting progress and heeding `control` at every step."""
+    def run(
+        self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
+    ) -> GenerationResult:
+        """Make the request's images, reporting progress and heeding `control` at every step; `keep` each."""
         ...
 
     def close(self) -> None:
@@ -87,13 +95,13 @@ class Engine:
         if self._worker.is_alive() and self._worker is not threading.current_thread():
             self._worker.join(timeout)
 
-    def submit(self, request: GenerationRequest, owner: str = "") -> Job:
-        """Put a request at the end of the queue.
+    def submit(self, request: GenerationRequest, owner: str = "", *, folder: Path | None = None) -> Job:
+        """Put a request at the end of the queue. Its images are written to `folder`, if one is named, as they are done.
 
         Raises:
             RequestError: a field is out of bounds, or the queue is full.
         """
-        job = Job(request.checked(), owner)
+        job = Job(request.checked(), owner, folder)
         with self._changed:
             if self._closed:
                 raise RequestError("The studio is shutting down.")
@@ -181,7 +189,17 @@ class Engine:
 
     def _view(self, job: Job, position: int) -> JobView:
         progress = replace(job.progress, position=position) if job.state == "queued" else job.progress
-        return JobView(job.id, job.state, position, progress, job.preview_version, job.request, job.result, job.error)
+        return JobView(
+            job.id,
+            job.state,
+            position,
+            progress,
+            job.preview_version,
+            job.request,
+            tuple(job.images),
+            job.result,
+            job.error,
+        )
 
     def _progress(self, job: Job) -> Progress:
         if job.state != "queued":
@@ -211,7 +229,9 @@ class Engine:
             # The edge: whatever a job raises ends that job, in words, and the worker goes on with the next.
             try:
                 generator = generator or self._make_generator()
-                result = generator.run(job.request, self._reporter(job), job.control) if job else None
+                result = (
+                    generator.run(job.request, self._reporter(job), job.control, self._keeper(job)) if job else None
+                )
             except PatchbayError as error:
                 log.info("a job failed: %s", error)
                 self._finish(job, None, error)
@@ -244,6 +264,18 @@ class Engine:
                 self._bump()
 
         return report
+
+    def _keeper(self, job: Job) -> Keep:
+        def keep(made: GeneratedImage) -> GeneratedImage:
+            if job.folder:
+                path = save_png(made.image, made.infotext, job.folder, seed=made.request.seed)
+                made = replace(made, path=path)
+            with self._changed:
+                job.images.append(made)
+                self._bump()
+            return made
+
+        return keep
 
     def _finish(self, job: Job | None, result: GenerationResult | None, error: PatchbayError | None) -> None:
         if job is None:

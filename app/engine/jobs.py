@@ -6,11 +6,12 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from app.errors import PatchbayError
 from app.generation.request import GenerationRequest
-from app.generation.result import GenerationResult, Progress
+from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 State = Literal["queued", "running", "done", "interrupted", "failed", "cancelled"]
 FINISHED: frozenset[State] = frozenset({"done", "interrupted", "failed", "cancelled"})
@@ -35,10 +36,12 @@ class Job:
 
     request: GenerationRequest
     owner: str = ""
+    folder: Path | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: State = "queued"
     progress: Progress = field(default_factory=lambda: Progress("queued"))
     preview_version: int = 0
+    images: list[GeneratedImage] = field(default_factory=list)
     result: GenerationResult | None = None
     error: PatchbayError | None = None
     control: Control = field(default_factory=Control)
@@ -52,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job at one moment. `position` counts the jobs that run before it, 0 for the running one."""
+    """A job at one moment. `position` counts the jobs that run before it; `images` are those done so far."""
 
     id: str
     state: State
@@ -60,6 +63,7 @@ class JobView:
     progress: Progress
     preview_version: int
     request: GenerationRequest
+    images: tuple[GeneratedImage, ...]
     result: GenerationResult | None
     error: PatchbayError | None
 

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from app.errors import CheckpointError
+from app.networks.catalog import Catalog
+from app.settings import Folders
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
 
@@ -18,6 +20,19 @@ class ModelFile:
 
     name: str
     path: Path
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Size and time of the file, or of the files one and two levels below the folder: they tell a change."""
+        files = [self.path] if self.path.is_file() else sorted(self.path.glob("*/*")) + sorted(self.path.glob("*"))
+        states = [file.stat() for file in files if file.is_file()]
+        return tuple(number for state in states for number in (state.st_size, state.st_mtime_ns))
+
+    @property
+    def title(self) -> str:
+        """The name with the file's suffix, as the web UIs' clients show it and send it back."""
+        suffix = "" if self.path.is_dir() else self.path.suffix
+        return self.name.removesuffix(suffix) + suffix
 
 
 def models_in(roots: Sequence[Path], marker: str) -> tuple[ModelFile, ...]:
@@ -74,7 +89,7 @@ class ModelShelf:
         wanted = name.rsplit(" [", 1)[0] if name.endswith("]") else name
         for same in (str.__eq__, lambda a, b: a.lower() == b.lower()):
             for entry in entries:
-                spellings = (entry.name, entry.path.name, entry.name.rsplit("/", 1)[-1])
+                spellings = (entry.name, entry.path.name, entry.title, entry.name.rsplit("/", 1)[-1])
                 if any(same(wanted, spelling) for spelling in spellings):
                     return entry
         near = get_close_matches(wanted, [entry.name for entry in entries], n=3, cutoff=0.5)
@@ -88,3 +103,21 @@ class Library:
 
     checkpoints: ModelShelf
     vaes: ModelShelf
+    networks: Catalog
+    embeddings: Catalog
+
+    @classmethod
+    def of(cls, folders: Folders) -> Library:
+        """The library of the configured folders; its index lies in the data folder."""
+        index = folders.data / "index.sqlite"
+        return cls(
+            checkpoints=ModelShelf("checkpoint", folders.checkpoints, "model_index.json"),
+            vaes=ModelShelf("VAE", folders.vaes, "config.json"),
+            networks=Catalog(folders.loras, "lora", index),
+            embeddings=Catalog(folders.embeddings, "embedding", index),
+        )
+
+    def close(self) -> None:
+        """Stop what reads in the background."""
+        self.networks.close()
+        self.embeddings.close()

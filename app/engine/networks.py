@@ -1,4 +1,4 @@
-"""From the tags of a prompt to networks matched with the loaded model, kept while the file and the model are the same."""
+"""From the tags of a prompt to networks matched with the loaded model, kept while file and model are the same."""
 
 from __future__ import annotations
 
@@ -9,64 +9,84 @@ from pathlib import Path
 
 from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
-from app.networks.catalog import Catalog, NetworkFile
-from app.networks.files import Network, read_network
-from app.networks.resolve import Match, Model, resolve
+from app.networks.catalog import Catalog
+from app.networks.files import read_network
+from app.networks.keys import Model
+from app.networks.record import NetworkFile
+from app.networks.resolve import Match, resolve
 from app.prompt.schedule import ScheduledNetwork
 
 KEPT = 16
-"""Networks kept in memory after use, least recently used first out."""
-FileKey = tuple[Path, int, int]
+"""Networks kept in memory after use; the least recently used goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundNetwork:
+    """A tag, the network it names, and where that network acts on the model."""
+
+    tag: ScheduledNetwork
+    match: Match
+    use: NetworkUse
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The networks of one prompt: each tag that has one with its match, and what there is to tell."""
+    """The networks of one prompt that can be used, and what there is to tell of them all."""
 
-    networks: tuple[tuple[ScheduledNetwork, Match], ...]
-    uses: tuple[NetworkUse, ...]
+    networks: tuple[BoundNetwork, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def pairs(self) -> tuple[tuple[ScheduledNetwork, Match], ...]:
+        """What a plan is made of."""
+        return tuple((network.tag, network.match) for network in self.networks)
 
 
 class NetworkBinder:
-    """Finds, reads and matches networks for one loaded model."""
+    """Reads networks and matches them with one loaded model of one family."""
 
     def __init__(self, catalog: Catalog, model: Model, family: str) -> None:
         self._catalog = catalog
         self._model = model
         self._family = family
-        self._matches: OrderedDict[FileKey, Match] = OrderedDict()
+        self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
 
-    def bind(self, tags: Sequence[ScheduledNetwork], *, missing: str = "refuse") -> Bound:
+    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]]) -> Bound:
         """Match every tag's network with the model.
 
-        A network that is missing, unreadable or made for another base is an error problem at its tag; with
-        `missing="warn"` it is a warning, and the tag has no effect.
+        A network that is unreadable or made for another base is an error at its tag, which then has no effect; what
+        else there is to tell of a network is a warning.
         """
-        level = "error" if missing == "refuse" else "warning"
-        networks: list[tuple[ScheduledNetwork, Match]] = []
-        uses: list[NetworkUse] = []
+        networks: list[BoundNetwork] = []
         problems: list[Problem] = []
-        for tag in tags:
+        for tag, file in files:
             try:
-                file = self._catalog.find(tag.name)
                 match = self._match(file)
+                bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
-                problems.append(Problem(level, f"{error.message}", tag.span, error.hint))
+                problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
             problems += [replace(problem, span=tag.span, source="prompt") for problem in match.problems]
-            if any(problem.level == "error" for problem in match.problems):
-                continue
-            networks.append((tag, match))
-            uses.append(self._use(tag, file, match))
-        return Bound(tuple(networks), tuple(uses), tuple(problems))
+            if all(problem.level != "error" for problem in match.problems):
+                networks.append(bound)
+        return Bound(tuple(networks), tuple(problems))
 
     def _match(self, file: NetworkFile) -> Match:
         key = (file.path, file.size, file.mtime_ns)
-        match = self._matches.pop(key, None)
-        if match is None:
-            match = resolve(read_network(file.path), self._model, self._family)
+        match = self._matches.pop(key, None) or resolve(read_network(file.path), self._model, self._family)
         self._matches[key] = match
         while len(self._matches) > KEPT:
             self._matches.popitem(last=False)
         return match
+
+    def _use(self, tag: ScheduledNetwork, file: NetworkFile, match: Match) -> NetworkUse:
+        return NetworkUse(
+            name=tag.name,
+            kind=tag.kind,
+            sha256=self._catalog.hashes(file).autov3,
+            base_model=match.network.base.family,
+            matched=match.matched,
+            unmatched=len(match.unmatched),
+            mismatched=len(match.mismatched),
+            strengths=dict(tag.strengths),
+        )

@@ -20,7 +20,7 @@ from typing import Any
 
 from app import __version__
 from app.errors import Problem, RequestError
-from app.generation.request import GenerationRequest
+from app.generation.request import WHOLE_NUMBERS, GenerationRequest
 
 Value = str | int | float
 
@@ -37,11 +37,14 @@ ORDER = (
 FIELDS: Mapping[str, str] = {
     "Steps": "steps", "Sampler": "sampler", "Schedule type": "schedule_type", "CFG scale": "cfg_scale", "Seed": "seed",
     "Model": "checkpoint", "VAE": "vae", "Clip skip": "clip_skip", "Batch count": "batch_count",
-    "Batch size": "batch_size", "Emphasis": "emphasis",
+    "Batch size": "batch_size", "Emphasis": "emphasis", "Default strength": "default_strength",
+    "Schedule separator": "schedule_separator",
 }  # fmt: skip
 """Keys that are fields of a request; `Size` is two of them."""
 
-OMITTED_DEFAULTS = ("Model", "VAE", "Clip skip", "Batch count", "Batch size", "Emphasis")
+OMITTED_DEFAULTS = (
+    "Model", "VAE", "Clip skip", "Batch count", "Batch size", "Emphasis", "Default strength", "Schedule separator",
+)  # fmt: skip
 SCHEDULE_SUFFIXES = ("SGM Uniform", "Karras", "Exponential", "Polyexponential", "Uniform", "Beta")
 
 # The key's length is bounded: without that, a long line of letters would take quadratic time.
@@ -49,6 +52,7 @@ _PAIR = re.compile(r'\s{0,9}(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEFAULTS = GenerationRequest()
+_TYPES: Mapping[str, type] = dict.fromkeys(WHOLE_NUMBERS, int) | {"cfg_scale": float, "default_strength": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +190,7 @@ def _filled(values: Mapping[str, object]) -> tuple[GenerationRequest, tuple[Prob
     request, problems = _DEFAULTS, []
     for name, value in values.items():
         try:
-            default = getattr(_DEFAULTS, name)
-            read: Any = value if isinstance(default, str) else type(default)(str(value))
+            read: Any = _TYPES.get(name, str)(str(value))
             replace(_DEFAULTS, **{name: read}).checked()
             request = replace(request, **{name: read})
         except (ValueError, RequestError) as error:

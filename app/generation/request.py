@@ -37,6 +37,10 @@ class GenerationRequest:
     checkpoint: str = ""
     vae: str = "Automatic"
     emphasis: Emphasis = "Original"
+    default_strength: float | None = None
+    """Of a network tag that gives no number; None takes the setting."""
+    schedule_separator: Literal["switch", "ramp"] | None = None
+    """What a comma in a tag's schedule does; None takes the setting."""
 
     def checked(self) -> GenerationRequest:
         """This request, if every field is within its bounds.
@@ -46,17 +50,21 @@ class GenerationRequest:
         """
         for name, low, high in BOUNDS:
             value = getattr(self, name)
+            if value is None and name == "default_strength":
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise RequestError(f"{value!r} is not a number.", where=name)
             if not low <= value <= high:
                 raise RequestError(f"{value} is outside {low} to {high}.", where=name)
-            if name != "cfg_scale" and value != int(value):
+            if name in WHOLE_NUMBERS and value != int(value):
                 raise RequestError(f"{value} is not a whole number.", where=name)
         for name in ("width", "height"):
             if getattr(self, name) % SIZE_MULTIPLE:
                 raise RequestError(f"{getattr(self, name)} is not a multiple of {SIZE_MULTIPLE}.", where=name)
         if self.emphasis not in EMPHASIS_MODES:
             raise RequestError(f"{self.emphasis!r} is not one of {', '.join(EMPHASIS_MODES)}.", where="emphasis")
+        if self.schedule_separator not in (None, "switch", "ramp"):
+            raise RequestError(f"{self.schedule_separator!r} is not switch or ramp.", where="schedule_separator")
         return self
 
     def seeded(self) -> GenerationRequest:
@@ -69,6 +77,7 @@ class GenerationRequest:
 
 
 SIZE_MULTIPLE = 8
+WHOLE_NUMBERS = ("seed", "steps", "width", "height", "batch_count", "batch_size", "clip_skip")
 BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("seed", -1, SEED_LIMIT - 1),
     ("steps", 1, 1000),
@@ -78,4 +87,5 @@ BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("batch_count", 1, 1000),
     ("batch_size", 1, 64),
     ("clip_skip", 1, 12),
+    ("default_strength", -10, 10),
 )

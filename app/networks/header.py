@@ -12,7 +12,7 @@ import json
 import math
 import reprlib
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -120,7 +120,7 @@ def _header_bytes(file: BinaryIO, size: int, path: Path) -> bytes:
 def _parsed(text: bytes, path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """The tensors and the metadata of a header's JSON."""
     try:
-        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        document = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_no_float)
         if b"\\ud" in text.lower():  # an escaped half of a character is legal JSON, but no text anyone can print
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
@@ -132,21 +132,15 @@ def _parsed(text: bytes, path: Path) -> tuple[dict[str, TensorInfo], dict[str, s
     if not isinstance(document, dict):
         raise NetworkError("The header is not a JSON object.", where=str(path))
     metadata = document.pop(METADATA_KEY, None)
-    return {name: _tensor(name, entry, path) for name, entry in document.items()}, _metadata(metadata, path)
+    return _tensors(document, path), _metadata(metadata, path)
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object; two values of one name would let two readers see two files."""
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"{_shown(twice)} stands twice")
-    return entries
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is not a whole number")
 
 
 def _metadata(entries: object, path: Path) -> dict[str, str]:
@@ -158,44 +152,53 @@ def _metadata(entries: object, path: Path) -> dict[str, str]:
     return entries
 
 
-def _tensor(name: str, entry: object, path: Path) -> TensorInfo:
-    """One entry of the header, checked alone: dtype, shape, offsets, and that shape × dtype fills the offsets."""
-    match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]}:
-            pass
-        case _:
-            raise NetworkError(f"Tensor {_shown(name)} lacks a dtype, a shape or two offsets.", where=str(path))
-    bits = DTYPE_BITS.get(dtype)
+def _tensors(document: Mapping[str, object], path: Path) -> dict[str, TensorInfo]:
+    """The entries of the header, each checked alone: dtype, shape, offsets, and that they agree."""
+    tensors: dict[str, TensorInfo] = {}
+    sizes: dict[tuple[str, str], tuple[tuple[int, ...], int]] = {}  # a file has thousands of tensors but few shapes
+    for name, entry in document.items():
+        try:
+            dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
+        except (TypeError, KeyError, ValueError) as error:
+            message = f"Tensor {_shown(name)} lacks a dtype, a shape or two offsets."
+            raise NetworkError(message, where=str(path)) from error
+        kind = (repr(dtype), repr(shape))
+        if kind not in sizes:
+            sizes[kind] = _size(name, dtype, shape, path)
+        if not (type(begin) is type(end) is int and 0 <= begin <= end):
+            shown = _shown([begin, end])
+            raise NetworkError(f"Tensor {_shown(name)} has impossible offsets: {shown}.", where=str(path))
+        sides, bits = sizes[kind]
+        if (end - begin) * 8 != bits:
+            message = f"Tensor {_shown(name)} holds {end - begin} bytes, which is not {dtype} × {_shown(shape)}."
+            raise NetworkError(message, where=str(path))
+        tensors[name] = TensorInfo(dtype, sides, begin, end)
+    return tensors
+
+
+def _size(name: str, dtype: object, shape: object, path: Path) -> tuple[tuple[int, ...], int]:
+    """A shape, and the bits of a tensor of it."""
+    bits = DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
     if bits is None:
         raise NetworkError(f"Tensor {_shown(name)} has the unknown dtype {_shown(dtype)}.", where=str(path))
-    if len(shape) > DIMENSIONS_LIMIT or not _all_natural(shape):
+    # `type`, not `isinstance`: True is no size
+    natural = isinstance(shape, list) and all(type(side) is int and 0 <= side < 2**63 for side in shape)
+    if not isinstance(shape, list) or not natural or len(shape) > DIMENSIONS_LIMIT:
         raise NetworkError(f"Tensor {_shown(name)} has an impossible shape: {_shown(shape)}.", where=str(path))
-    if not _all_natural((begin, end)) or end < begin:
-        raise NetworkError(f"Tensor {_shown(name)} has impossible offsets: {_shown([begin, end])}.", where=str(path))
-    if (end - begin) * 8 != math.prod(shape) * bits:
-        raise NetworkError(
-            f"Tensor {_shown(name)} holds {end - begin} bytes, which is not {dtype} × {_shown(shape)}.", where=str(path)
-        )
-    return TensorInfo(dtype, tuple(shape), begin, end)
-
-
-def _all_natural(numbers: Iterable[object]) -> bool:
-    """Whether all are whole numbers from 0 to 2⁶³ − 1 (`type`, not `isinstance`: a bool is no size)."""
-    return all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    return tuple(shape), math.prod(shape) * bits
 
 
 def _check_layout(tensors: Mapping[str, TensorInfo], available: int, path: Path) -> None:
     """The tensors tile the `available` bytes after the header: no overlap, no gap, nothing missing or left over."""
     position = 0
-    for name, info in sorted(tensors.items(), key=lambda item: item[1][2:]):
-        if info.begin != position:
-            kind = "overlaps the one before it" if info.begin < position else "leaves a gap before it"
-            raise NetworkError(f"Tensor {_shown(name)} {kind} (byte {info.begin}).", where=str(path))
-        if info.end > available:
-            raise NetworkError(
-                f"Tensor {_shown(name)} ends at byte {info.end} of {available}: the file is truncated.", where=str(path)
-            )
-        position = info.end
+    for begin, end, name in sorted([(info.begin, info.end, name) for name, info in tensors.items()]):
+        if begin != position:
+            kind = "overlaps the one before it" if begin < position else "leaves a gap before it"
+            raise NetworkError(f"Tensor {_shown(name)} {kind} (byte {begin}).", where=str(path))
+        if end > available:
+            message = f"Tensor {_shown(name)} ends at byte {end} of {available}: the file is truncated."
+            raise NetworkError(message, where=str(path))
+        position = end
     if position != available:
         raise NetworkError(f"{available - position} bytes follow the last tensor.", where=str(path))
 

@@ -100,7 +100,10 @@ def describe(path: Path, metadata: Mapping[str, str]) -> Description:
 
 def clean(text: str, limit: int = WORD_LIMIT) -> str:
     """Text that can be shown: no control characters but line breaks, trimmed, cut at `limit` characters."""
-    return "".join(_visible(character) for character in text[: 2 * limit]).strip()[:limit]
+    text = text.strip()[: 2 * limit]
+    if text.isprintable():
+        return text[:limit].rstrip()
+    return "".join(_visible(character) for character in text).strip()[:limit].rstrip()
 
 
 def _visible(character: str) -> str:

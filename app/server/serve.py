@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import socket
 import sys
@@ -41,6 +42,8 @@ def serve(arguments: argparse.Namespace) -> int:
     threading.Thread(
         target=_announce, args=(server, address, settings.current.server.open_browser, arguments.share), daemon=True
     ).start()
+    # A stop cuts open streams off, which uvicorn reports as errors with their tracebacks.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     return 0 if server.started else 1
@@ -59,10 +62,10 @@ def listen(settings: SettingsStore) -> socket.socket:
     for candidate in range(port, min(port + (1 if fixed else PORTS_TRIED), 65536)):
         try:
             found = _bound(host, candidate)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have this name
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 continue
-            message = f"Cannot listen on {host}: {error.strerror or error}."
+            message = f"Cannot listen on {host!r:.80}: {getattr(error, 'strerror', None) or error}."
             raise SettingsError(message, where="server.host") from error
         if candidate != port:
             print(f"Port {port} is taken; using {candidate}", flush=True)

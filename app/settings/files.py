@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def temporary_file(folder: Path, content: bytes) -> Iterator[Path]:
-    """A new file in `folder` that holds `content`, safely on the disk; to be renamed within the block, or it is removed.
+    """A new file in `folder` that holds `content`, on the disk; rename it within the block, or it is removed.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.

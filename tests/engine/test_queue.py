@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.engine.engine import Engine
+from app.engine.engine import Engine, Keep
 from app.engine.jobs import Control
 from app.engine.library import Library, ModelShelf
 from app.errors import CheckpointError, PatchbayError, RequestError
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.settings import SettingsStore
 
 
 class Painter:
@@ -25,7 +26,9 @@ class Painter:
         self.gate = threading.Semaphore(0)
         self.closed = threading.Event()
 
-    def run(self, request: GenerationRequest, report: Callable[[Progress], None], control: Control) -> GenerationResult:
+    def run(
+        self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
+    ) -> GenerationResult:
         if request.prompt == "bad checkpoint":
             raise CheckpointError("It is truncated.", where="x.safetensors")
         if request.prompt == "bug":
@@ -35,7 +38,7 @@ class Painter:
                 break
             self.gate.acquire(timeout=5)
             report(Progress("sampling", step + 1, request.steps))
-        image = GeneratedImage(Image.new("RGB", (8, 8)), request, "")
+        image = keep(GeneratedImage(Image.new("RGB", (8, 8)), request, ""))
         return GenerationResult(request, (image,), interrupted=control.interrupted)
 
     def close(self) -> None:
@@ -49,8 +52,7 @@ def painter() -> Painter:
 
 @pytest.fixture
 def engine(painter: Painter, tmp_path: Path) -> Iterator[Engine]:
-    library = Library(ModelShelf("checkpoint", (tmp_path,), "model_index.json"), ModelShelf("VAE", (tmp_path,), "c"))
-    with Engine(lambda: painter, library) as engine:
+    with Engine(lambda: painter, Library.of(SettingsStore(tmp_path).folders)) as engine:
         yield engine
 
 
@@ -116,8 +118,7 @@ def test_leaving_generate_early_stops_the_job(engine: Engine, painter: Painter) 
 
 
 def test_closing_cancels_what_waits_and_refuses_what_comes(painter: Painter, tmp_path: Path) -> None:
-    shelf = ModelShelf("checkpoint", (tmp_path,), "model_index.json")
-    with Engine(lambda: painter, Library(shelf, shelf)) as engine:
+    with Engine(lambda: painter, Library.of(SettingsStore(tmp_path).folders)) as engine:
         running, waiting = engine.submit(request(steps=3)), engine.submit(request())
         until(lambda: running.state == "running")
         painter.gate.release(3)

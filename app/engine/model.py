@@ -1,0 +1,86 @@
+"""The one model in memory, with everything that is kept for it between jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.diffusion.checkpoint import Checkpoint
+from app.diffusion.decoding import Previewer
+from app.diffusion.device import Placement, release_memory
+from app.diffusion.loading import load_checkpoint
+from app.engine.encodings import Encoder
+from app.engine.library import Library, ModelFile
+from app.engine.networks import NetworkBinder
+from app.engine.words import WordFinder
+from app.patching.patcher import Patcher
+
+
+class LoadedModel:
+    """A checkpoint, the patcher that owns its weights, and what was read, matched and encoded for it."""
+
+    def __init__(self, checkpoint: Checkpoint, library: Library, *, budget: int | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.patcher = Patcher(checkpoint.components, budget=budget)
+        self.encoder = Encoder(checkpoint, self.patcher)
+        self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family)
+        self.words = WordFinder(library.embeddings, checkpoint)
+
+    @cached_property
+    def previewer(self) -> Previewer:
+        """Made from the pristine VAE, at first use."""
+        return Previewer.of(self.checkpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which model a request needs, and where it is to run. Equal ones are the same model in memory."""
+
+    checkpoint: ModelFile
+    vae: ModelFile | None
+    placement: Placement
+    stamp: tuple[int, ...]
+
+
+class ModelHolder:
+    """Holds one model. Asking for another frees it first: two do not fit where one just does."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._wanted: Wanted | None = None
+        self._model: LoadedModel | None = None
+
+    def holds(self, checkpoint: str, vae: str, placement: Placement) -> bool:
+        """Whether this model is in memory."""
+        return self._model is not None and self._wanted == self._want(checkpoint, vae, placement)
+
+    def model(self, checkpoint: str, vae: str, placement: Placement, *, budget: int | None = None) -> LoadedModel:
+        """The model of these names, loaded if it is not the one in memory or its files have changed.
+
+        Raises:
+            CheckpointError: there is no such checkpoint or VAE, or it cannot be read.
+        """
+        wanted = self._want(checkpoint, vae, placement)
+        if self._model is None or wanted != self._wanted:
+            self.free()
+            vae_path = wanted.vae.path if wanted.vae else None
+            loaded = load_checkpoint(wanted.checkpoint.path, placement, vae_path)
+            self._model = LoadedModel(loaded, self._library, budget=budget)
+            self._wanted = wanted
+        return self._model
+
+    def free(self) -> None:
+        """Drop the model and give its memory back."""
+        if self._model is not None:
+            self._model = self._wanted = None
+            release_memory()
+
+    def restore(self) -> None:
+        """Every bit of the model's weights as the file has it."""
+        if self._model is not None:
+            self._model.patcher.restore()
+
+    def _want(self, checkpoint: str, vae: str, placement: Placement) -> Wanted:
+        file = self._library.checkpoints.find(checkpoint)
+        vae_file = None if vae == "Automatic" else self._library.vaes.find(vae)
+        return Wanted(file, vae_file, placement, (*file.stamp, *(vae_file.stamp if vae_file else ())))

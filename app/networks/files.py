@@ -1,0 +1,229 @@
+"""From a file's bytes to a Network: everything it holds, by module, understood or told of."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from app.errors import NetworkError, Problem
+from app.networks import formats
+from app.networks.adapters import Adapter
+from app.networks.configuration import Configuration, configuration
+from app.networks.header import read_header
+from app.networks.identity import BaseModel, identify
+from app.networks.parts import Unreadable
+from app.networks.reading import Module, is_float, read_module
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a file holds. `adapters` change weights and `biases` change biases, both by the file's module names.
+
+    `embeddings` are bundled words: word → text encoder ("clip_l", "clip_g", "t5", or "" where the file does not say)
+    → vectors (n, width). `unread` are the modules whose tensors make no adapter; `problems` says why.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    adapters: Mapping[str, Adapter]
+    biases: Mapping[str, Adapter]
+    embeddings: Mapping[str, Mapping[str, Tensor]]
+    base: BaseModel
+    unread: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Every module of the file, in its order."""
+        return tuple(dict.fromkeys([*self.adapters, *self.biases, *self.unread]))
+
+
+PICKLES = (".pt", ".ckpt", ".bin", ".pth")
+FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin")
+
+DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    | {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "BOOL": torch.bool}
+    | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
+    | {"F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz}
+)
+"""The dtypes of safetensors that a network can be stored in."""
+
+
+def read_network(path: Path) -> Network:
+    """Read a network: a safetensors file, a peft or diffusers folder, or a pickle of plain tensors.
+
+    Raises:
+        NetworkError: in one line, the file and what is wrong with it: not readable, not a network, or a tensor with
+            NaN or infinite numbers, by name. Pickles are read by torch's restricted loader; none is executed.
+    """
+    file = _file(path)
+    tensors, metadata = _pickle(file) if file.suffix.lower() in PICKLES else _safetensors(file)
+    for name, tensor in tensors.items():
+        _check_finite(name, tensor, file)
+    modules, embeddings, stray = _grouped(tensors)
+    found = _Found(str(path))
+    if stray:
+        found.tell(f"{len(stray)} tensors are of no known kind, such as {stray[0]!r}.")
+    config = configuration(file, metadata)
+    for name, roles in modules.items():
+        found.add(name, roles, config)
+    if not found.adapters and not found.biases and not embeddings:
+        raise NetworkError("It holds no network that can be read.", where=str(path), problems=found.problems)
+    base = identify({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata)
+    unread, problems = tuple(found.unread), tuple(found.problems)
+    return Network(path, metadata, found.adapters, found.biases, embeddings, base, unread, problems)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a file's modules have been found to be."""
+
+    source: str
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+    biases: dict[str, Adapter] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def tell(self, message: str) -> None:
+        self.problems.append(Problem("warning", message, source=self.source))
+
+    def add(self, name: str, roles: Mapping[str, Tensor], config: Configuration) -> None:
+        """One module's adapters, or the news that its tensors make none."""
+        try:
+            module = _module(name, roles, config)
+        except Unreadable as error:
+            self.unread.append(name)
+            self.tell(f"Module {name!r} cannot be read: {error}.")
+            return
+        if module.weight is not None:
+            self.adapters[name] = module.weight
+        if module.bias is not None:
+            self.biases[name] = module.bias
+        for note in module.notes:
+            self.tell(f"Module {name!r}: {note}.")
+
+
+def _module(name: str, roles: Mapping[str, Tensor], config: Configuration) -> Module:
+    for role, tensor in roles.items():
+        if not is_float(tensor) and role not in ("oft_scaled", "on_input"):
+            raise Unreadable(f"{role!r} is stored as {tensor.dtype}")
+    return read_module(roles, config.module(name))
+
+
+def _file(path: Path) -> Path:
+    """The file itself, where a folder of peft's or diffusers' was named."""
+    if not path.is_dir():
+        return path
+    for name in FOLDER_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise NetworkError(f"This is a folder without {' or '.join(FOLDER_FILES[:2])}.", where=str(path))
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """The tensors as stored, on one block of memory. A mapped file could shrink, and fault, under our feet."""
+    header = read_header(path)
+    if not any(formats.split(name) or formats.bundled(name) for name in header.tensors):
+        checkpoint = any(name.startswith(("model.diffusion_model.", "first_stage_model.")) for name in header.tensors)
+        message = "This is a whole checkpoint, not a network." if checkpoint else "It holds no network that is known."
+        raise NetworkError(message, where=str(path))
+    data = torch.empty(header.size - header.data_start, dtype=torch.uint8)
+    try:
+        with path.open("rb") as file:
+            file.seek(header.data_start)
+            count = file.readinto(data.numpy().data) if data.numel() else 0
+    except OSError as error:
+        raise NetworkError(f"It cannot be read ({error.strerror or error}).", where=str(path)) from error
+    if count != data.numel():
+        raise NetworkError("The file shrank while it was read.", where=str(path))
+    tensors = {}
+    for name, info in header.tensors.items():
+        dtype = DTYPES.get(info.dtype)
+        if dtype is None:
+            raise NetworkError(f"Tensor {name!r} is stored as {info.dtype}, which no network is.", where=str(path))
+        raw = data[info.begin : info.end]
+        aligned = raw if info.begin % dtype.itemsize == 0 else raw.clone()
+        tensors[name] = aligned.view(dtype).reshape(info.shape)
+    return tensors, header.metadata
+
+
+_UNPICKLING = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+)
+"""What torch's restricted loader raises for files that are not what it reads."""
+
+
+def _pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """The tensors of a pickle, which may lie below "state_dict"; anything but plain data is refused unexecuted."""
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNPICKLING as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NetworkError(f"It is no pickle of plain tensors ({reason[:200]}).", where=str(path)) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict):
+        raise NetworkError("It holds no tensors by name.", where=str(path))
+    tensors = {name: value.detach() for name, value in loaded.items() if isinstance(name, str) and _plain(value)}
+    return tensors, {}
+
+
+def _plain(value: object) -> bool:
+    """Whether it is a tensor whose every number is stored: a stride of 0 would make a few bytes endless."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.device.type == "cpu" and value.numel() * value.itemsize <= value.untyped_storage().nbytes()
+
+
+def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
+    """A sum is not finite if a number is not; only then is each looked at, as finite numbers may add up to infinity."""
+    if not tensor.is_floating_point():
+        return
+    numbers = tensor if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.float()
+    total = numbers.sum(dtype=torch.float32)
+    if not bool(torch.isfinite(total)) and not bool(torch.isfinite(numbers).all()):
+        kind = "NaN" if bool(torch.isnan(numbers).any()) else "infinite numbers"
+        raise NetworkError(f"Tensor {name!r} holds {kind}: the file is broken.", where=str(path))
+
+
+Grouped = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]], list[str]]
+
+
+def _grouped(tensors: Mapping[str, Tensor]) -> Grouped:
+    """Tensors by module and role; bundled embeddings by word and encoder; and the names of what is neither."""
+    modules: dict[str, dict[str, Tensor]] = {}
+    embeddings: dict[str, dict[str, Tensor]] = {}
+    rest: list[str] = []
+    for key, tensor in tensors.items():
+        if (bundle := formats.bundled(key)) is not None:
+            word, kind = bundle
+            if not kind.endswith("_out"):  # OneTrainer's output embeddings, which no encoder reads
+                embeddings.setdefault(word, {})[kind] = tensor
+        elif (found := formats.split(key)) is not None:
+            module, role = found
+            modules.setdefault(module, {})[role] = tensor
+        else:
+            rest.append(key)
+    stray = []
+    for key in rest:  # LyCORIS' IA³ calls its vector "weight", which is one only beside "on_input"
+        module, _, leaf = key.rpartition(".")
+        if leaf == "weight" and "on_input" in modules.get(module, {}):
+            modules[module]["weight"] = tensors[key]
+        else:
+            stray.append(key)
+    return modules, embeddings, stray

@@ -1,0 +1,94 @@
+"""Where a file's module names lead: every spelling of every module of the live model.
+
+A spelling is made from the model's own module tree, forwards: dotted, flattened, as the original checkpoints named
+it, as older libraries named it. A flattened name is looked up, never parsed back, so `transformer_blocks_1` cannot
+be taken for the beginning of `transformer_blocks_10`. Only the prefix that names a component is cut off first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+from app.networks import fused, spellings
+from app.networks.places import Piece, Place
+from app.networks.prefixes import components_of
+
+Model = Mapping[str, nn.Module]
+"""The live modules by component: "unet", "transformer", "transformer_2", "text_encoder", …, "vae"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """One model's table: for each component, spelling → place; and the shape of every parameter by its full name."""
+
+    places: Mapping[str, Mapping[str, Place]]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def find(self, module: str) -> Iterator[tuple[str, Place]]:
+        """Where a file's module may be: component and place, likeliest first; nothing where no name is like it."""
+        components, name = components_of(module)
+        for component in components:
+            place = self.places.get(component, {}).get(name)
+            if place is not None:
+                yield component, place
+
+
+def names(model: Model) -> Names:
+    """The table of a model, made from its modules' own names and the spellings known for its architecture."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    places: dict[str, Mapping[str, Place]] = {}
+    for component, module in model.items():
+        tree = _tree(component, module, shapes)
+        places[component] = MappingProxyType(_spelled(tree))
+    return Names(MappingProxyType(places), MappingProxyType(shapes))
+
+
+def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]]) -> dict[str, Place]:
+    """Every module with a weight of its own, by its live name; notes the shapes of weights and biases."""
+    tree: dict[str, Place] = {}
+    for name, module in root.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        for weight_name, bias_name, alias in _OWN:
+            weight = own.get(weight_name)
+            if weight is None or not weight.ndim:
+                continue
+            path = f"{component}.{name}." if name else f"{component}."
+            bias = _noted(path + bias_name, own.get(bias_name), shapes)
+            _noted(path + weight_name, weight, shapes)
+            piece = Piece(path + weight_name, bias, 0, weight.shape[0])
+            tree[f"{name}{alias}" if name else alias.removeprefix(".")] = (piece,)
+    return tree
+
+
+_OWN: tuple[tuple[str, str, str], ...] = (("weight", "bias", ""), ("in_proj_weight", "in_proj_bias", ".in_proj"))
+"""A module's parameters: its weight, its bias, and what its name is followed by."""
+
+
+def _noted(name: str, parameter: Tensor | None, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    if parameter is None:
+        return None
+    shapes[name] = tuple(parameter.shape)
+    return name
+
+
+def _spelled(tree: Mapping[str, Place]) -> dict[str, Place]:
+    """The tree under every spelling. A module's own name is never another's alias."""
+    table: dict[str, Place] = dict(tree)
+    widths = {name: place[0].stop for name, place in tree.items()}
+    aliases: list[tuple[str, Place]] = []
+    for alias, name in spellings.aliases(widths.keys()):
+        aliases.append((alias, tree[name]))
+    aliases.extend(fused.places(tree))
+    for alias, place in aliases:
+        table.setdefault(alias, place)
+    for name, place in _flattened(table.items()):
+        table.setdefault(name, place)
+    return table
+
+
+def _flattened(table: Iterable[tuple[str, Place]]) -> list[tuple[str, Place]]:
+    return [(name.replace(".", "_"), place) for name, place in table]

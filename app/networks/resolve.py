@@ -1,0 +1,245 @@
+"""A network on a live model: which parameters it changes, and what of it has no place there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from app.errors import Problem
+from app.networks.adapters import Adapter
+from app.networks.direct import Gain
+from app.networks.files import Network
+from app.networks.identity import UNKNOWN
+from app.networks.keys import Model, Names, names
+from app.networks.places import Place
+from app.networks.prefixes import DENOISERS
+
+Pristine = Callable[[str], Tensor]
+"""A parameter's pristine weight in float32, by its full name."""
+
+Pieces = tuple[tuple[str, int, int], ...]
+"""Runs of rows [start, stop) of parameters, by full name."""
+
+
+class PlacedPatch(Protocol):
+    """One change of one parameter, ready to be made."""
+
+    @property
+    def rank(self) -> int | None: ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The parameters whose pristine weights `delta` asks for."""
+
+    def delta(self, pristine: Pristine) -> Tensor:
+        """The float32 difference at strength 1, of the parameter's shape, on the device of its pristine weight."""
+
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """up (out, r) and down (r, in·kernel) in float32: delta is their product, reshaped; None if not low-rank."""
+
+    def truncated(self, ranks: int) -> PlacedPatch:
+        """The patch with its first `ranks` ranks alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPatch:
+    """An adapter on rows of one parameter, or on all of it.
+
+    The adapter's own rows are those of `pieces`, from the top; only those of them that lie in `target` are changed,
+    though the others may be needed to know how (an input-axis DoRA's norm runs through q, k and v).
+    """
+
+    adapter: Adapter
+    target: str
+    shape: tuple[int, ...]
+    pieces: Pieces
+
+    @property
+    def rank(self) -> int | None:
+        return self.adapter.rank
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name, _, _ in self.pieces))
+
+    @property
+    def _whole(self) -> bool:
+        return self.pieces == ((self.target, 0, self.shape[0]),)
+
+    def delta(self, pristine: Pristine) -> Tensor:
+        if self._whole:
+            return self.adapter.delta(pristine(self.target))
+        weights = {name: pristine(name) for name in self.sources}
+        change = self.adapter.delta(torch.cat([weights[name][start:stop] for name, start, stop in self.pieces]))
+        delta = torch.zeros_like(weights[self.target])
+        top = 0
+        for name, start, stop in self.pieces:
+            if name == self.target:
+                delta[start:stop] = change[top : top + stop - start]
+            top += stop - start
+        return delta
+
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        found = self.adapter.factors()
+        if found is None or self._whole:
+            return found
+        if any(name != self.target for name, _, _ in self.pieces):
+            return None
+        up, down = found
+        placed = up.new_zeros(self.shape[0], up.shape[1])
+        top = 0
+        for _, start, stop in self.pieces:
+            placed[start:stop] = up[top : top + stop - start]
+            top += stop - start
+        return placed, down
+
+    def truncated(self, ranks: int) -> RowsPatch:
+        return RowsPatch(self.adapter.truncated(ranks), self.target, self.shape, self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A network on a model. `patches` go by "unet.down_blocks.0….to_q.weight"; the counts are the file's modules."""
+
+    network: Network
+    patches: Mapping[str, tuple[PlacedPatch, ...]]
+    matched: int
+    unmatched: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been found so far."""
+
+    patches: dict[str, list[PlacedPatch]] = field(default_factory=dict)
+    matched: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def resolve(network: Network, model: Model, family: str) -> Match:
+    """Find the place of every module of the network in the model, by name and shape.
+
+    `family` is the model's (see `identity`); "unknown" takes any file by names and shapes alone. A file for another
+    base changes nothing: its Match has no patches, and an error among its problems that gives the counts.
+    """
+    table = names(model)
+    tally = _Tally()
+    for module in network.modules:
+        _place(network, module, table, tally)
+    return _judged(network, family, tally)
+
+
+def _place(network: Network, module: str, table: Names, tally: _Tally) -> None:
+    """Find the place of one module, and note its patches or what is amiss."""
+    weight, bias = network.adapters.get(module), network.biases.get(module)
+    found = list(table.find(module))
+    if not found or (weight is None and bias is None):
+        tally.unmatched.append(module)
+        return
+    fitting = [(component, place) for component, place in found if not _misfit(weight, bias, place, table)]
+    if not fitting:
+        tally.mismatched.append(module)
+        tally.reasons.append(f"{module}: {_misfit(weight, bias, found[0][1], table)}")
+        return
+    tally.matched.append(module)
+    for place in _chosen(fitting, network.path):
+        for adapter, pieces in ((weight, _weights(place)), (bias, _biases(place))):
+            if adapter is not None and pieces:
+                for target, patch in _patches(adapter, pieces, table.shapes):
+                    tally.patches.setdefault(target, []).append(patch)
+
+
+def _weights(place: Place) -> Pieces:
+    return tuple((piece.weight, piece.start, piece.stop) for piece in place)
+
+
+def _biases(place: Place) -> Pieces:
+    """The same rows of the biases; none if a part has no bias."""
+    pieces = tuple((piece.bias, piece.start, piece.stop) for piece in place if piece.bias is not None)
+    return pieces if len(pieces) == len(place) else ()
+
+
+def _misfit(weight: Adapter | None, bias: Adapter | None, place: Place, table: Names) -> str:
+    """Why the adapters do not belong there; empty if they do."""
+    rows = sum(piece.height for piece in place)
+    shapes = {table.shapes[piece.weight][1:] for piece in place}
+    if len(shapes) > 1:
+        return "the parts of the fused module have different widths"
+    shape = (rows, *shapes.pop())
+    if weight is not None and not weight.fits(shape):
+        return f"the file has {_shown(weight)}, the model {' × '.join(map(str, shape))}"
+    if bias is None or (isinstance(bias, Gain) and not _biases(place)):  # a gain of no bias is nothing
+        return ""
+    if not _biases(place):
+        return "the file has a bias, the model none"
+    return "" if bias.fits((rows,)) else f"the file's bias has {bias.size[0]} numbers, the model's {rows}"
+
+
+def _shown(adapter: Adapter) -> str:
+    rows, columns = adapter.size
+    return f"{rows or 'any'} × {columns or 'any'} ({adapter.algorithm})"
+
+
+def _chosen(fitting: Sequence[tuple[str, Place]], path: Path) -> list[Place]:
+    """Of several components that a name fits: every denoiser (two-stage models), else the one the path names."""
+    denoisers = [place for component, place in fitting if component in DENOISERS]
+    if denoisers:
+        return denoisers
+    told = [place for component, place in fitting if component in (path.name, path.stem, path.parent.name)]
+    return [(told or [place for _, place in fitting])[0]]
+
+
+def _patches(
+    adapter: Adapter, pieces: Pieces, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, RowsPatch]]:
+    """One patch for each parameter that the pieces lie in; of their own rows alone where the adapter can be split."""
+    targets = dict.fromkeys(name for name, _, _ in pieces)
+    if len(targets) == 1:
+        (target,) = targets
+        yield target, RowsPatch(adapter, target, shapes[target], pieces)
+        return
+    top = 0
+    for target, start, stop in pieces:
+        own = adapter.rows(top, top + stop - start)
+        top += stop - start
+        if own is None:
+            yield target, RowsPatch(adapter, target, shapes[target], pieces)
+        else:
+            yield target, RowsPatch(own, target, shapes[target], ((target, start, stop),))
+
+
+def _judged(network: Network, family: str, tally: _Tally) -> Match:
+    """The match, or its refusal where the file is for another base."""
+    matched, amiss = len(tally.matched), len(tally.mismatched) + len(tally.unmatched)
+    counts = f"{matched} of {matched + amiss} modules fit, {len(tally.mismatched)} have another shape"
+    counts += f" and {len(tally.unmatched)} have no place in the model"
+    base = network.base
+    name = network.path.name
+    wrong = ""
+    if UNKNOWN not in (family, base.family) and family != base.family:
+        wrong = f"{name} was made for {base.family} ({base.reason}) and this model is {family}"
+    elif (tally.mismatched and matched <= amiss) or (amiss and not matched):
+        kind = "" if base.family == UNKNOWN else f"; it was made for {base.family} ({base.reason})"
+        wrong = f"{name} does not belong to this model{kind}"
+    source = str(network.path)
+    problems: list[Problem] = []
+    if wrong:
+        hint = "Choose a checkpoint of its base model, or take the tag out."
+        problems.append(Problem("error", f"{wrong}: nothing of it is applied ({counts}).", hint=hint, source=source))
+    elif amiss:
+        examples = "; ".join([*tally.reasons[:2], *tally.unmatched[:2]])
+        problems.append(Problem("warning", f"{name}: {counts}. For example: {examples}.", source=source))
+    patches = {} if wrong else {target: tuple(found) for target, found in tally.patches.items()}
+    return Match(
+        network, MappingProxyType(patches), matched, tuple(tally.unmatched), tuple(tally.mismatched), tuple(problems)
+    )
