@@ -46,7 +46,7 @@ class Painter:
             for step in range(1, request.steps + 1):
                 if control.interrupted or control.take_skip():
                     break
-                self._pace(step, request, control)
+                time.sleep(self._step_seconds)
                 elapsed = time.monotonic() - started
                 done = index * request.steps + step
                 remaining = elapsed / done * (count * request.steps - done)
@@ -54,6 +54,7 @@ class Painter:
                 report(
                     Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred)
                 )
+                self._hold(step, request, control)
             text = format_infotext(single)
             path = save_png(picture, text, self._folder, seed=single.seed, when=datetime.now())
             made.append(GeneratedImage(picture, single, text, path))
@@ -62,12 +63,12 @@ class Painter:
         seconds = time.monotonic() - started
         return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=seconds)
 
-    def _pace(self, step: int, request: GenerationRequest, control: Control) -> None:
-        """A step takes its time; the middle one of a prompt with "hold" lasts until the file `hold` is gone."""
-        time.sleep(self._step_seconds)
+    def _hold(self, step: int, request: GenerationRequest, control: Control) -> None:
+        """The middle step of a prompt with "hold" lasts until the file `hold` is gone."""
         held = self._folder.parent / "hold"
-        while "hold" in request.prompt and step == request.steps // 2 and held.exists() and not control.interrupted:
-            time.sleep(self._step_seconds)
+        if "hold" in request.prompt and step == request.steps // 2:
+            while held.exists() and not control.interrupted:
+                time.sleep(self._step_seconds)
 
     def close(self) -> None:
         """Nothing to put back."""
