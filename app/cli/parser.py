@@ -137,11 +137,14 @@ def _add_explain(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("networks", help="the library of networks, or one of its files")
-    actions = parser.add_subparsers(dest="action", metavar="list|show", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check", required=True)
     listing = actions.add_parser("list", help="every network in the library")
     showing = actions.add_parser("show", help="all that can be told of one file")
     showing.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
-    for action in (listing, showing):
+    checking = actions.add_parser("check", help="what of one file has a place on a model")
+    checking.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
+    checking.add_argument("--model", required=True, metavar="M", help="a checkpoint's path, or its name")
+    for action in (listing, showing, checking):
         action.add_argument("--dir", type=_folder, metavar="DIR", help="this folder instead of the configured ones")
         action.add_argument("--kind", choices=("lora", "embedding", "hypernetwork"), default="lora")
         action.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
