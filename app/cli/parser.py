@@ -37,6 +37,7 @@ def command_line(serve: Run) -> argparse.ArgumentParser:
     _add_serve(commands, serve)
     _add_generate(commands)
     _add_explain(commands)
+    _add_networks(commands)
     # `bake` and `extract` join here, before the commands that are about the project itself.
     _add_bench(commands)
     test = commands.add_parser("test", help="run the project's tests; pytest's options follow", add_help=False)
@@ -134,6 +135,21 @@ def _add_explain(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_explain)
 
 
+def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("networks", help="the library of networks, or one of its files")
+    actions = parser.add_subparsers(dest="action", metavar="list|show", required=True)
+    listing = actions.add_parser("list", help="every network in the library")
+    showing = actions.add_parser("show", help="all that can be told of one file")
+    showing.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
+    for action in (listing, showing):
+        action.add_argument("--dir", type=_folder, metavar="DIR", help="this folder instead of the configured ones")
+        action.add_argument("--kind", choices=("lora", "embedding", "hypernetwork"), default="lora")
+        action.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
+        action.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
+        action.add_argument("--json", action="store_true")
+        action.set_defaults(run=_networks)
+
+
 def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bench", help="the performance figures, as ratios")
     _add_common(parser)
@@ -152,6 +168,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     from app.cli.explain import explain
 
     return explain(arguments, settings_of(arguments))
+
+
+def _networks(arguments: argparse.Namespace) -> int:
+    from app.cli.networks import networks
+
+    return networks(arguments, settings_of(arguments))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -73,8 +73,11 @@ def sparse(indices: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
     return dense.index_put((indices[0], indices[1]), values, accumulate=True)
 
 
-def principal(weight: Tensor, rank: int) -> Tensor:
-    """U_r S_r V_rᵀ, the part of W (out, in) that its `rank` largest singular values make."""
+def triplets(weight: Tensor, rank: int, which: str) -> Tensor:
+    """U_r S_r V_rᵀ, the part of W (out, in) that `rank` of its singular values make: the "principal", "middle" or
+    "last" ones."""
     u, s, vh = torch.linalg.svd(weight, full_matrices=False)
-    part: Tensor = (u[:, :rank] * s[:rank]) @ vh[:rank]
+    start = {"principal": 0, "middle": (s.shape[0] - rank) // 2, "last": s.shape[0] - rank}[which]
+    kept = slice(max(start, 0), max(start, 0) + rank)
+    part: Tensor = (u[:, kept] * s[kept]) @ vh[kept]
     return part

@@ -14,10 +14,11 @@ from torch import Tensor
 from app.errors import NetworkError, Problem
 from app.networks import formats
 from app.networks.adapters import Adapter
+from app.networks.configuration import Configuration, configuration
 from app.networks.header import read_header
 from app.networks.identity import BaseModel, identify
-from app.networks.peft import Configuration, configuration
-from app.networks.reading import Module, Unreadable, is_float, read_module
+from app.networks.parts import Unreadable
+from app.networks.reading import Module, is_float, read_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +184,18 @@ def _pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
 
 
 def _plain(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    """Whether it is a tensor whose every number is stored: a stride of 0 would make a few bytes endless."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.device.type == "cpu" and value.numel() * value.itemsize <= value.untyped_storage().nbytes()
 
 
 def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
     """A sum is not finite if a number is not; only then is each looked at, as finite numbers may add up to infinity."""
     if not tensor.is_floating_point():
         return
-    numbers = (
-        tensor if tensor.dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16) else tensor.float()
-    )
-    total = numbers.sum(dtype=torch.float32 if numbers.dtype != torch.float64 else None)
+    numbers = tensor if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.float()
+    total = numbers.sum(dtype=torch.float32)
     if not bool(torch.isfinite(total)) and not bool(torch.isfinite(numbers).all()):
         kind = "NaN" if bool(torch.isnan(numbers).any()) else "infinite numbers"
         raise NetworkError(f"Tensor {name!r} holds {kind}: the file is broken.", where=str(path))

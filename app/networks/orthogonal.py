@@ -60,13 +60,13 @@ class BOFT(OFT):
 class InputOFT(Adapter):
     """W Rᵀ, R block-diagonal over the flattened columns: vectors (n, b(b−1)/2), n·b = in·kernel, or n = 1 shared.
 
-    `exact` takes the Cayley transform as peft does where its Neumann series is switched off, which is the transpose
-    of what the series approximates. `scaled` divides the vectors by 2√(b−1) first (OneTrainer).
+    `terms` are those of the Neumann series; with 0 it is the Cayley transform itself as peft takes it, which is the
+    transpose of what the series approximates. `scaled` divides the vectors by 2√(b−1) first (OneTrainer).
     """
 
     algorithm: ClassVar[str] = "oft"
     vectors: Tensor
-    exact: bool = False
+    terms: int = 5
     scaled: bool = False
 
     @property
@@ -86,8 +86,32 @@ class InputOFT(Adapter):
         q = rotations.unpacked(real(self.vectors, weight), self.block)
         if self.scaled:
             q = q / (2 * math.sqrt(self.block - 1))
-        r = rotations.cayley(-q) if self.exact else rotations.cayley_neumann(q)
+        r = rotations.cayley_neumann(q, self.terms) if self.terms else rotations.cayley(-q)
         return rotations.rotated_columns(weight, r) - weight
 
     def rows(self, start: int, stop: int) -> InputOFT:
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class InputBOFT(Adapter):
+    """diag(gains) (M Wᵀ)ᵀ, M the butterfly of peft: stages (m, n, b, b), n·b = in·kernel; gains out numbers."""
+
+    algorithm: ClassVar[str] = "boft"
+    stages: Tensor
+    gains: Tensor | None = None
+
+    @property
+    def size(self) -> Size:
+        rows = None if self.gains is None else self.gains.numel()
+        return rows, self.stages.shape[1] * self.stages.shape[-1]
+
+    def delta(self, weight: Tensor) -> Tensor:
+        stages = rotations.cayley(-0.5 * rotations.skew(real(self.stages, weight), 0.0))
+        rotated = rotations.butterfly_columns(weight.flatten(1), stages).reshape(weight.shape)
+        if self.gains is not None:
+            rotated = rotated * real(self.gains, weight).reshape(-1, *[1] * (weight.ndim - 1))
+        return rotated - weight
+
+    def rows(self, start: int, stop: int) -> InputBOFT:
+        return self if self.gains is None else InputBOFT(self.stages, self.gains.flatten()[start:stop])

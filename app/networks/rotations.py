@@ -33,11 +33,20 @@ def cayley(q: Tensor) -> Tensor:
     return rotation
 
 
-def cayley_neumann(q: Tensor) -> Tensor:
-    """R ≈ I + 2Q + 2Q² + 2Q³ + Q⁴   (OFT v2, arXiv:2506.19847): the Cayley transform's Neumann series, five terms."""
-    eye = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
-    q2 = q @ q
-    return eye + 2 * q + 2 * q2 + 2 * (q2 @ q) + q2 @ q2
+def cayley_neumann(q: Tensor, terms: int) -> Tensor:
+    """R ≈ I + 2Q + 2Q² + … + Qⁿ   (OFT v2, arXiv:2506.19847): the Neumann series of the Cayley transform as peft
+    truncates it, with n = terms − 1, but 3 for three terms. Per block (…, b, b)."""
+    rotation = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device) + torch.zeros_like(q)
+    if terms > 1:
+        rotation = rotation + 2 * q
+    if terms > 2:
+        power = q @ q
+        rotation = rotation + 2 * power
+        for _ in range(3, terms - 1):
+            power = power @ q
+            rotation = rotation + 2 * power
+        rotation = rotation + power @ q
+    return rotation
 
 
 def rotated_rows(weight: Tensor, rotations: Tensor) -> Tensor:
@@ -70,3 +79,20 @@ def butterfly(weight: Tensor, stages: Tensor) -> Tensor:
         x = torch.einsum("bij,bjc->bic", rotation, x)
         x = x.reshape(-1, stride, 2, x.shape[-1]).transpose(1, 2).reshape(out, x.shape[-1])
     return x.reshape(weight.shape)
+
+
+def butterfly_columns(weight: Tensor, stages: Tensor) -> Tensor:
+    """(M Wᵀ)ᵀ for W (out, in), M = B_m … B₁ as peft builds it: stages (m, blocks, b, b), blocks·b = in.
+
+    Stage i takes the columns in runs of b·2ⁱ and of each puts its odd halves of b behind its even ones.
+    """
+    count, _, size, _ = stages.shape
+    columns = weight.shape[1]
+    x = weight.T
+    for index, rotation in enumerate(stages):
+        order = torch.arange(columns, device=weight.device)
+        if count > 1:
+            halves = order.reshape(-1, 2 ** (index + 1), size // 2)
+            order = torch.cat([halves[:, 0::2], halves[:, 1::2]], dim=1).flatten()
+        x = (rotation @ x[order.argsort()].reshape(-1, size, x.shape[1])).reshape(columns, -1)[order]
+    return x.T

@@ -53,13 +53,9 @@ class Places:
             if NUMBERED.fullmatch(key) and key not in self._names:
                 yield self._problem(tag, f"the model has no block {key}.", self._shown())
             elif key in ENCODERS.values() and key not in known:
-                yield self._problem(
-                    tag, f"the model has no text encoder {key}.", f"It has {', '.join(sorted(known)) or 'none'}."
-                )
+                yield self._problem(tag, f"the model has no text encoder {key}.", _have(known))
         if tag.module is not None and not self._wanted(tag):
-            yield self._problem(
-                tag, f"the model has no module {tag.module}.", f"It has {', '.join(sorted(self._components))}."
-            )
+            yield self._problem(tag, f"the model has no module {tag.module}.", _have(self._components))
         if tag.lbw is not None:
             missing = sorted(key for key, ratio in ratios(tag.lbw).items() if ratio and key not in self._names)
             if missing:
@@ -103,11 +99,13 @@ class Places:
         for kind in ("in", "mid", "out", "block"):
             numbers = [int(name.removeprefix(kind)) for name in self._names if name.rstrip("0123456789") == kind]
             if numbers:
-                runs.append(
-                    f"{kind}{min(numbers)} to {kind}{max(numbers)}" if len(numbers) > 1 else f"{kind}{numbers[0]}"
-                )
+                runs.append(f"{kind}{min(numbers)} to {kind}{max(numbers)}")
         return f"Its blocks are {', '.join(runs)}." if runs else "It has no blocks."
 
     @staticmethod
     def _problem(tag: Tag, what: str, hint: str, level: Level = "error") -> Problem:
         return Problem(level, f"{tag.name}: {what}", tag.span, hint)
+
+
+def _have(names: Iterable[str]) -> str:
+    return f"It has {', '.join(sorted(names)) or 'none'}."

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+from app.errors import NetworkError
+from app.patching.patcher import Patcher, patched
+from app.patching.plan import PatchPlan, PlannedPatch, plan
 from tests.patching.tiny import (
     DTYPES,
     LAYERS,
@@ -17,10 +21,6 @@ from tests.patching.tiny import (
     pointers,
     tag,
 )
-
-from app.errors import NetworkError
-from app.patching.patcher import Patcher, patched
-from app.patching.plan import PatchPlan, PlannedPatch, plan
 
 INK = network("ink", 1)
 OIL = network("oil", 2)
