@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from app.engine.engine import Engine
 from app.engine.jobs import Control
-from app.engine.library import Library, ModelShelf
+from app.engine.library import Library
 from app.errors import PromptError
 from app.generation.infotext import format_infotext
 from app.generation.png import save_png
@@ -51,9 +51,7 @@ class Painter:
                 done = index * request.steps + step
                 remaining = elapsed / done * (count * request.steps - done)
                 blurred = _sketch(picture, step / request.steps)
-                report(
-                    Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred)
-                )
+                report(Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred))
                 self._hold(step, request, control)
             text = format_infotext(single)
             path = save_png(picture, text, self._folder, seed=single.seed, when=datetime.now())
@@ -102,12 +100,9 @@ def painting_studio(data: Path, step_seconds: float) -> FastAPI:
         path = models / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    library = Library(
-        ModelShelf("checkpoint", (models / "checkpoints",), "model_index.json"),
-        ModelShelf("VAE", (models / "vae",), "config.json"),
-    )
-    engine = Engine(lambda: Painter(data / "outputs", step_seconds), library)
-    return application(engine, SettingsStore(data))
+    settings = SettingsStore(data, {"paths.models": models})
+    library = Library.of(settings.folders)
+    return application(Engine(lambda: Painter(data / "outputs", step_seconds), library), settings)
 
 
 def main() -> None:
