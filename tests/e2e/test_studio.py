@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import Studio
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+
+from tests.e2e.conftest import Studio
 
 SLOW = 30_000
 """Milliseconds: the machine may be busy."""
