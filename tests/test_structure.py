@@ -64,10 +64,10 @@ def test_a_command_starts_without_what_only_generating_needs(module: str) -> Non
 def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from app.cli.studio import open_engine; from app.settings import SettingsStore\n"
+        "from app.cli.studio import load_extensions, open_engine; from app.settings import SettingsStore\n"
         "from app.server.application import application\n"
         f"settings = SettingsStore(Path({str(tmp_path)!r}))\n"
-        "application(open_engine(settings), settings)\n"
+        "application(open_engine(settings, load_extensions()), settings)\n"
         f"print(*(name for name in {HEAVY} if name in sys.modules))"
     )
     built = run("-c", code)

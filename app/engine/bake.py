@@ -16,11 +16,10 @@ from torch import Tensor
 
 from app.diffusion.saving import save_model
 from app.diffusion.stored import StoredModel
-from app.engine.workshop import MatchedTag, Workshop
+from app.engine.workshop import MatchedTag, Workshop, formed
 from app.errors import Problem, StorageError
 from app.networks.catalog import Catalog
-from app.patching.formed import Source, form
-from app.patching.kernels import Scratch, Term, merge
+from app.patching.kernels import Scratch, Term, merge, precise
 from app.patching.plan import PatchPlan, plan
 from app.prompt.schedule import DEFAULTS, ScheduleOptions, schedule
 
@@ -112,13 +111,10 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
             continue
         stored = model.tensor(name)
         base = stored.reshape(model.shape(name))
-        terms = [
-            Term(form(Source(one.patch, one.ranks), name, base, model.pristine), strength)
-            for one, strength in strengths
-            if strength
-        ]
         weight = torch.empty(base.shape, dtype=DTYPES.get(job.dtype, base.dtype))
-        merge(weight, base, terms, scratch)
+        with precise():
+            terms = [Term(formed(one, name, model), strength) for one, strength in strengths if strength]
+            merge(weight, base, terms, scratch)
         if not bool(torch.isfinite(weight.float()).all()):
             overflows.append(name)
         merged[name] = weight.reshape(stored.shape)

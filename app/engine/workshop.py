@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from app.diffusion.stored import StoredModel, open_model
@@ -10,6 +11,8 @@ from app.engine.networks import Loader, NetworkBinder
 from app.errors import NetworkError, Problem
 from app.networks.catalog import Catalog
 from app.networks.resolve import Match
+from app.patching.kernels import Dense, Formed, LowRank
+from app.patching.plan import PlannedPatch
 from app.prompt.schedule import PromptSchedule, ScheduledNetwork
 
 
@@ -42,6 +45,28 @@ class MatchedPrompt:
     def pairs(self) -> tuple[tuple[ScheduledNetwork, Match], ...]:
         """What a plan is made of."""
         return tuple((one.tag, one.match) for one in self.tags)
+
+
+def formed(planned: PlannedPatch, name: str, model: StoredModel) -> Formed:
+    """The delta of a patch for the parameter `name`, in float32: factored where it is of low rank.
+
+    Raises:
+        NetworkError: the delta has not the shape of the parameter.
+        CheckpointError: a weight that the delta depends on is not in the model's files.
+    """
+    patch = planned.patch if planned.ranks is None else planned.patch.truncated(planned.ranks)
+    shape = model.shape(name)
+    factors = patch.factors()
+    if factors is None:
+        delta = patch.delta(model.pristine)
+        if tuple(delta.shape) != shape:
+            raise NetworkError(f"a delta of {tuple(delta.shape)} cannot be added to one of {shape}.", where=name)
+        return Dense(delta)
+    up, down = factors
+    if up.shape[0] != shape[0] or shape[0] * down.shape[1] != prod(shape):
+        message = f"a delta of {tuple(up.shape)} times {tuple(down.shape)} cannot be added to one of {shape}."
+        raise NetworkError(message, where=name)
+    return LowRank(up, down)
 
 
 class Workshop:

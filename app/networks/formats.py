@@ -100,8 +100,8 @@ def _numbered(parts: list[str]) -> tuple[str, str] | None:
 
 def _unnamed(parts: list[str]) -> tuple[str, str] | None:
     """A peft key with its adapter's name in it, as if it had none."""
-    for position in (-2, -3):
-        if len(parts) > 1 - position and parts[position] in NAMED:
+    for position in (len(parts) - 2, len(parts) - 3):
+        if position > 0 and parts[position] in NAMED:
             role = SUFFIXES.get(".".join([parts[position], *parts[position + 2 :]]))
             if role is not None:
                 return _module(parts[:position]), role

@@ -105,3 +105,7 @@ class Places:
     @staticmethod
     def _problem(tag: Tag, what: str, hint: str, level: Level = "error") -> Problem:
         return Problem(level, f"{tag.name}: {what}", tag.span, hint)
+
+
+def _have(names: Iterable[str]) -> str:
+    return f"It has {', '.join(sorted(names)) or 'none'}."

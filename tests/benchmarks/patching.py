@@ -34,13 +34,16 @@ class Figure(NamedTuple):
     target: float | None = None
 
 
+STRIDE = 1
+
+
 def shapes() -> list[tuple[int, int]]:
     """The 192 weights (out, in) that networks for SD 1.5 change."""
     found: list[tuple[int, int]] = []
     for width, count in STAGES:
         attention = [(width, width)] * 4 + [(width, width), (width, 768), (width, 768), (width, width)]
         found += (attention + [(8 * width, width), (width, 4 * width)] + [(width, width)] * 2) * count
-    return found
+    return found[::STRIDE]
 
 
 class Subject:

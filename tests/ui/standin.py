@@ -46,7 +46,7 @@ class Painter:
             for step in range(1, request.steps + 1):
                 if control.interrupted or control.take_skip():
                     break
-                time.sleep(self._step_seconds)
+                self._pace(step, request, control)
                 elapsed = time.monotonic() - started
                 done = index * request.steps + step
                 remaining = elapsed / done * (count * request.steps - done)
@@ -61,6 +61,13 @@ class Painter:
                 break
         seconds = time.monotonic() - started
         return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=seconds)
+
+    def _pace(self, step: int, request: GenerationRequest, control: Control) -> None:
+        """A step takes its time; the middle one of a prompt with "hold" lasts until the file `hold` is gone."""
+        time.sleep(self._step_seconds)
+        held = self._folder.parent / "hold"
+        while "hold" in request.prompt and step == request.steps // 2 and held.exists() and not control.interrupted:
+            time.sleep(self._step_seconds)
 
     def close(self) -> None:
         """Nothing to put back."""
