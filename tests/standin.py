@@ -6,19 +6,19 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from app.engine.engine import Engine
+from app.engine.engine import Engine, Keep
 from app.engine.jobs import Control
-from app.engine.library import Library, ModelShelf
+from app.engine.library import Library
 from app.errors import PromptError
 from app.generation.infotext import format_infotext
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.settings import SettingsStore
 
 
 class Painter:
@@ -27,7 +27,9 @@ class Painter:
     def __init__(self) -> None:
         self.go = threading.Event()
 
-    def run(self, request: GenerationRequest, report: Callable[[Progress], None], control: Control) -> GenerationResult:
+    def run(
+        self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
+    ) -> GenerationResult:
         """Make the request's images."""
         if "fail" in request.prompt:
             raise PromptError("This prompt fails.", where="prompt")
@@ -37,7 +39,7 @@ class Painter:
         for index in range(count):
             single = request.single(index)
             image = self._painted(single, index, count, report, control)
-            made.append(GeneratedImage(image, single, format_infotext(single)))
+            made.append(keep(GeneratedImage(image, single, format_infotext(single))))
             if control.interrupted:
                 break
         return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=0.1)
@@ -64,13 +66,9 @@ class Painter:
         """Nothing to give back."""
 
 
-def painting_engine(models: Path, painter: Painter | None = None) -> Engine:
-    """An engine whose images are painted, over the checkpoints and VAEs below `models`."""
-    library = Library(
-        ModelShelf("checkpoint", (models / "checkpoints",), "model_index.json"),
-        ModelShelf("VAE", (models / "vae",), "config.json"),
-    )
-    return Engine(lambda: painter or Painter(), library)
+def painting_engine(settings: SettingsStore, painter: Painter | None = None) -> Engine:
+    """An engine whose images are painted, over the library of the settings' folders."""
+    return Engine(lambda: painter or Painter(), Library.of(settings.folders))
 
 
 @contextmanager

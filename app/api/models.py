@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from app.engine.library import Library, ModelFile
+from app.errors import NetworkError
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES
+from app.networks.header import Header, read_header
+from app.networks.record import NetworkFile
 from app.settings import SettingsStore
 
 
@@ -34,6 +37,50 @@ def checkpoints(library: Library) -> list[dict[str, Any]]:
 def vaes(library: Library) -> list[dict[str, Any]]:
     """`sd-vae`."""
     return [{"model_name": entry.name, "filename": str(entry.path)} for entry in library.vaes.entries()]
+
+
+def loras(library: Library) -> list[dict[str, Any]]:
+    """`loras`: `name` is what a tag names."""
+    return [
+        {
+            "name": file.name,
+            "alias": file.alias or file.output_name or file.bare,
+            "path": str(file.path),
+            "metadata": dict(header.metadata) if (header := _header(file)) else {},
+        }
+        for file in library.networks.entries()
+    ]
+
+
+def embeddings(library: Library) -> dict[str, Any]:
+    """`embeddings`: those that can be used, and those that cannot."""
+    answer: dict[str, dict[str, Any]] = {"loaded": {}, "skipped": {}}
+    for file in library.embeddings.entries():
+        broken = any(problem.level == "error" for problem in file.problems)
+        answer["skipped" if broken else "loaded"][file.name] = _embedding(file)
+    return answer
+
+
+def _embedding(file: NetworkFile) -> dict[str, Any]:
+    header = _header(file)
+    shape = next((shape for shape in header.shapes.values() if len(shape) == 2), None) if header else None
+    return {
+        "step": None,
+        "sd_checkpoint": None,
+        "sd_checkpoint_name": None,
+        "shape": shape[1] if shape else None,
+        "vectors": shape[0] if shape else None,
+    }
+
+
+def _header(file: NetworkFile) -> Header | None:
+    """What a safetensors file says of itself; None for what is none, or is broken."""
+    if file.pickled:
+        return None
+    try:
+        return read_header(file.file)
+    except NetworkError:
+        return None
 
 
 def samplers() -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def _add_generation(routes: APIRouter, engine: Engine, settings: SettingsStore) 
         request = asked.request(settings, engine.library)
         if asked.override_settings and asked.override_settings_restore_afterwards is False:
             change_options(asked.override_settings, settings, engine.library)
-        job = engine.submit(request, state.OWNER)
+        job = engine.submit(request, state.OWNER, folder=settings.folders.outputs if asked.save_images else None)
         while not job.finished.is_set():  # Not a thread each: those are few, and `progress` needs one too.
             await asyncio.sleep(LOOK_SECONDS)
         if job.error:
@@ -131,6 +131,26 @@ def _add_lists(routes: APIRouter, engine: Engine) -> None:
     def vaes() -> list[dict[str, Any]]:
         """The VAEs."""
         return models.vaes(library)
+
+    @routes.get("/loras")
+    def loras() -> list[dict[str, Any]]:
+        """The networks that a tag can name."""
+        return models.loras(library)
+
+    @routes.get("/embeddings")
+    def embeddings() -> dict[str, Any]:
+        """The embeddings that a prompt can name."""
+        return models.embeddings(library)
+
+    @routes.post("/refresh-loras")
+    def refresh_networks() -> None:
+        """Look at the folders of the networks again."""
+        library.networks.refresh()
+
+    @routes.post("/refresh-embeddings")
+    def refresh_embeddings() -> None:
+        """Look at the folders of the embeddings again."""
+        library.embeddings.refresh()
 
     @routes.post("/refresh-checkpoints")
     @routes.post("/refresh-vae")

@@ -47,6 +47,7 @@ class Txt2Img(BaseModel):
     override_settings_restore_afterwards: bool | None = True
     infotext: str | None = None
     send_images: bool | None = True
+    save_images: bool | None = False
     enable_hr: bool | None = False
     script_name: str | None = None
 

@@ -138,14 +138,18 @@ def _xformers_works(device: torch.device) -> bool:
     return True
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator raised this; the CPU's raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def memory_errors(placement: Placement, doing: str) -> Iterator[None]:
     """Tells an allocator's failure inside the block as OutOfMemory, with what would help; `doing` is a gerund."""
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        # CPU allocators raise a plain RuntimeError.
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
             raise
         hint = "Make the picture or the batch smaller"
         hint += ", or let components take turns (offload) and tile the VAE." if placement.thriftier() else "."

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint
+from app.diffusion.tokens import CHUNK
 from app.errors import NetworkError
 
 ENCODERS: Mapping[str, str] = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
@@ -90,6 +91,8 @@ def fitted(name: str, vectors: Mapping[str, Tensor], checkpoint: Checkpoint) -> 
             )
             raise NetworkError(message, where=name, hint="It was made for another base model.")
         chosen[component] = tensor
-    if not chosen or len({len(tensor) for tensor in chosen.values()}) != 1:
-        raise NetworkError(f"The embedding {name!r} does not have one vector of each encoder.", where=name)
+    counts = {len(tensor) for tensor in chosen.values()}
+    if len(counts) != 1 or not 0 < counts.pop() <= CHUNK:
+        message = f"The embedding {name!r} does not have as many vectors for each encoder, from 1 to {CHUNK}."
+        raise NetworkError(message, where=name)
     return Embedding(name, chosen)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.conditioning import Conditioning
-from app.diffusion.denoiser import UNetDenoiser
+from app.diffusion.denoiser import Denoiser, UNetDenoiser
 from app.diffusion.device import memory_errors
+from app.diffusion.flow import FlowDenoiser
 from app.diffusion.noise import ImageNoise
 from app.diffusion.samplers import find_sampler
 from app.generation.request import SEED_LIMIT, GenerationRequest
@@ -37,7 +38,7 @@ def _nothing_after(step: int, latents: Tensor, denoised: Tensor) -> None:
     pass
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     checkpoint: Checkpoint,
     request: GenerationRequest,
@@ -57,7 +58,8 @@ def sample(
     """
     device = checkpoint.placement.device
     sampler = find_sampler(request.sampler, flow=checkpoint.prediction == "flow")
-    denoiser = UNetDenoiser(checkpoint, request.cfg_scale, (request.height, request.width))
+    kind: type[UNetDenoiser | FlowDenoiser] = UNetDenoiser if checkpoint.transformer is None else FlowDenoiser
+    denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
     sigmas = denoiser.sigmas(sampler, request.schedule_type, request.steps)
     shape = (
         checkpoint.latent_channels,

@@ -17,8 +17,9 @@ from app.diffusion.sampling import Sampled, sample
 from app.engine.engine import Keep
 from app.engine.jobs import Control
 from app.engine.library import Library
-from app.engine.model import LoadedModel, ModelHolder
+from app.engine.model import LoadedModel, MemoryChoice, ModelHolder
 from app.engine.prompts import Prepared, prepare
+from app.engine.reading import Reading, read_prompts, refuse
 from app.errors import CheckpointError, Problem
 from app.generation.infotext import format_hashes, format_infotext
 from app.generation.request import SEED_LIMIT, GenerationRequest
@@ -87,13 +88,15 @@ class StudioGenerator:
         """Make the request's images; each is given to `keep` as it is done."""
         request = self._determined(request)
         clock = Clock(report, control, images=request.batch_count * request.batch_size)
-        runs = self._runs(request)
-        clock.steps = sum(run.steps for run in runs)
+        readings = [read_prompts(run, self._library, self._settings.current.networks) for run in self._runs(request)]
+        for reading in readings:
+            refuse(reading.problems)
+        clock.steps = sum(reading.request.steps for reading in readings)
         outcome = Outcome()
-        for run in runs:
+        for reading in readings:
             if control.interrupted:
                 break
-            self._make(run, clock, outcome, keep)
+            self._make(reading, clock, outcome, keep)
         return GenerationResult(
             request,
             tuple(outcome.images),
@@ -139,10 +142,10 @@ class StudioGenerator:
                 runs.append(image)
         return runs
 
-    def _make(self, run: GenerationRequest, clock: Clock, outcome: Outcome, keep: Keep) -> None:
+    def _make(self, reading: Reading, clock: Clock, outcome: Outcome, keep: Keep) -> None:
         """Make one run's images; once, with a thriftier placement if the device's memory runs out."""
         try:
-            self._attempt(run, clock, outcome, keep, self._placement())
+            self._attempt(reading, clock, outcome, keep, self._placement())
         except OutOfMemory as error:
             thriftier = self._placement().thriftier()
             if thriftier is None:
@@ -150,23 +153,20 @@ class StudioGenerator:
             self._thrift = True
             self._holder.free()
             outcome.problems[Problem("warning", f"{error.message} Trying again: {thriftier}.", source="device")] = None
-            self._attempt(run, clock, outcome, keep, thriftier)
+            self._attempt(reading, clock, outcome, keep, thriftier)
 
     def _placement(self) -> Placement:
         device = self._settings.current.device
         placement = choose_placement(device.device, device.dtype, device.attention, device.offload, device.vae_tiling)
         return (placement.thriftier() or placement) if self._thrift else placement
 
-    def _attempt(
-        self, run: GenerationRequest, clock: Clock, outcome: Outcome, keep: Keep, placement: Placement
-    ) -> None:
-        settings = self._settings.current
-        budget = settings.networks.memory_budget
+    def _attempt(self, reading: Reading, clock: Clock, outcome: Outcome, keep: Keep, placement: Placement) -> None:
+        settings, run = self._settings.current.networks, reading.request
+        budget = None if settings.memory_budget is None else settings.memory_budget << 20
+        memory = MemoryChoice(settings.memory_mode, budget)
         with clock.part("loading"):
-            model = self._holder.model(
-                run.checkpoint, run.vae, placement, budget=None if budget is None else budget << 20
-            )
-            prepared = prepare(run, model, settings)
+            model = self._holder.model(run.checkpoint, run.vae, placement, memory)
+            prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
         outcome.networks |= {network.use.name: network.use for network in prepared.bound.networks}
         sampled, pictures = self._pictures(prepared, model, clock)
@@ -206,8 +206,7 @@ class StudioGenerator:
             clock.done += request.steps - sampled.steps
             return sampled, ()
         whole = sampled.steps == request.steps
-        with clock.part("decoding"), model.patcher.patched(prepared.plan.component("vae")) as at:
-            at(sampled.steps)
+        with clock.part("decoding"), model.patcher.patched(prepared.plan.component("vae"), first=sampled.steps):
             return sampled, decode(checkpoint, sampled.latents if whole else latest[0]).images
 
 

@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from app.errors import Level, NetworkError, Problem
+from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
 from app.networks.files import read_network
@@ -15,6 +16,9 @@ from app.networks.keys import Model
 from app.networks.record import NetworkFile
 from app.networks.resolve import Match, resolve
 from app.prompt.schedule import ScheduledNetwork
+
+Loader = Literal["native", "diffusers"]
+"""Who finds the places of a network's modules: we do, or diffusers does for every file."""
 
 KEPT = 16
 """Networks kept in memory after use; the least recently used goes first."""
@@ -43,39 +47,41 @@ class Bound:
 
 
 class NetworkBinder:
-    """Finds, reads and matches networks for one loaded model of one family."""
+    """Reads networks and matches them with one loaded model of one family."""
 
-    def __init__(self, catalog: Catalog, model: Model, family: str) -> None:
+    def __init__(self, catalog: Catalog, model: Model, family: str, loader: Loader = "native") -> None:
         self._catalog = catalog
+        self._loader: Loader = loader
         self._model = model
         self._family = family
         self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
 
-    def bind(self, tags: Sequence[ScheduledNetwork], *, level: Level = "error") -> Bound:
+    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]]) -> Bound:
         """Match every tag's network with the model.
 
-        A network that is missing, unreadable or made for another base is a problem of this `level` at its tag, and
-        the tag has no effect; what else there is to tell of a network is a warning.
+        A network that is unreadable or made for another base is an error at its tag, which then has no effect; what
+        else there is to tell of a network is a warning.
         """
         networks: list[BoundNetwork] = []
         problems: list[Problem] = []
-        for tag in tags:
+        for tag, file in files:
             try:
-                file = self._catalog.find(tag.name)
-                match = self._match(file)
+                match = self.match(file)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
-                problems.append(Problem(level, error.message, tag.span, error.hint))
+                problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
-            told = [replace(problem, span=tag.span, source="prompt") for problem in match.problems]
-            if any(problem.level == "error" for problem in told):
-                problems += [replace(problem, level=level) for problem in told]
-            else:
-                problems += told
+            problems += [replace(problem, span=tag.span, source="prompt") for problem in match.problems]
+            if all(problem.level != "error" for problem in match.problems):
                 networks.append(bound)
         return Bound(tuple(networks), tuple(problems))
 
-    def _match(self, file: NetworkFile) -> Match:
+    def match(self, file: NetworkFile) -> Match:
+        """Where a file's network acts on the model: read and resolved once, until the file changes.
+
+        Raises:
+            NetworkError: the file cannot be read.
+        """
         key = (file.path, file.size, file.mtime_ns)
         match = self._matches.pop(key, None) or resolve(read_network(file.path), self._model, self._family)
         self._matches[key] = match

@@ -1,18 +1,17 @@
-"""A request's prompts on the loaded model: what is said, by which networks, at which strengths, and what is wrong."""
+"""A reading on the loaded model: where its networks act, at which strengths, and which words it uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.engine.encodings import Texts
 from app.engine.model import LoadedModel
 from app.engine.networks import Bound
-from app.errors import Problem, PromptError
+from app.engine.reading import Reading, allowed, refuse
+from app.errors import Problem
 from app.generation.request import GenerationRequest
 from app.patching.plan import PatchPlan, plan
-from app.prompt.schedule import ScheduleOptions, negative_problems, schedule
-from app.settings import Settings
+from app.settings.model import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +26,22 @@ class Prepared:
     problems: tuple[Problem, ...]
 
 
-def prepare(request: GenerationRequest, model: LoadedModel, settings: Settings) -> Prepared:
-    """Parse both prompts, find and match their networks and words, and plan every strength.
+def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> Prepared:
+    """Match a reading's networks and words with the model, and plan every strength.
 
     Raises:
-        PromptError: the prompts cannot be generated as written; it carries every problem. With the setting
-            `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
+        PromptError: the prompts cannot be generated as written on this model; it carries every problem. With the
+            setting `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
     """
-    options = ScheduleOptions(
-        settings.networks.default_strength if request.default_strength is None else request.default_strength,
-        request.schedule_separator or settings.networks.schedule_separator,
-    )
-    positive = schedule(request.prompt, request.steps, options)
-    negative = schedule(request.negative_prompt, request.steps, options)
-    bound = model.binder.bind(positive.networks)
+    request = reading.request
+    bound = model.binder.bind(reading.files)
     planned = plan(bound.pairs, model.checkpoint.components, request.steps)
-    words = model.words.find(
-        {"prompt": request.prompt, "negative_prompt": request.negative_prompt}, [match for _, match in bound.pairs]
-    )
-    problems = (*positive.problems, *negative_problems(negative), *bound.problems, *planned.problems, *words.problems)
-    if settings.networks.missing_network == "warn":
-        problems = tuple(replace(problem, level="warning") for problem in problems)
+    texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    words = model.words.find(texts, [match for _, match in bound.pairs])
+    told = allowed((*bound.problems, *planned.problems, *words.problems), settings)
+    problems = (*reading.problems, *told)
     refuse(problems)
-    if positive.networks:
-        request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
-    networks = tuple((use.sha256, use.name) for use in (network.use for network in bound.networks))
+    networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
     hashes = tuple(sorted(words.hashes.items()))
-    texts = Texts(positive, negative, words.vocabulary, planned, networks, (hashes, networks))
-    return Prepared(request, texts, bound, planned, hashes, problems)
-
-
-def refuse(problems: Iterable[Problem]) -> None:
-    """Raise what stands in the way.
-
-    Raises:
-        PromptError: with every problem, if any is an error.
-    """
-    problems = tuple(problems)
-    errors = [problem for problem in problems if problem.level == "error"]
-    if errors:
-        more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise PromptError(f"{errors[0]}{more}", problems=problems)
+    said = Texts(reading.positive, reading.negative, words.vocabulary, planned, networks, (hashes, networks))
+    return Prepared(request, said, bound, planned, hashes, problems)

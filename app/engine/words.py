@@ -12,7 +12,7 @@ from torch import Tensor
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.conditioning import Vocabulary
 from app.diffusion.embeddings import Embedding, fitted, read_embedding
-from app.errors import Level, NetworkError, Problem
+from app.errors import NetworkError, Problem
 from app.networks.catalog import Catalog
 from app.networks.resolve import Match
 
@@ -34,10 +34,10 @@ class WordFinder:
         self._checkpoint = checkpoint
         self._read: dict[tuple[Path, int], Mapping[str, Tensor]] = {}
 
-    def find(self, texts: Mapping[str, str], matches: Sequence[Match], *, level: Level = "error") -> Words:
+    def find(self, texts: Mapping[str, str], matches: Sequence[Match]) -> Words:
         """The words of `texts` (the prompts, by the name of their field).
 
-        A word of another width than the checkpoint's is a problem of `level` where it stands. A file of the folder
+        A word of another width than the checkpoint's is an error where it stands. A file of the folder
         goes before a word of the same name in a network.
         """
         found: dict[str, Embedding] = {}
@@ -56,7 +56,7 @@ class WordFinder:
                 if file:
                     hashes[name] = self._catalog.hashes(file).autov2
             except NetworkError as error:
-                problems.append(Problem(level, error.message, place.span(), error.hint, source))
+                problems.append(Problem("error", error.message, place.span(), error.hint, source))
         return Words(Vocabulary(found), hashes, tuple(problems))
 
     def _vectors(self, path: Path, mtime_ns: int) -> Mapping[str, Tensor]:

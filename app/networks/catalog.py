@@ -16,7 +16,7 @@ from app.networks.hashing import Hasher
 from app.networks.index import Index, Row, Stamp
 from app.networks.names import Names, names_of, with_aliases
 from app.networks.record import NetworkFile, from_row, inspect, to_row
-from app.networks.scan import Found, Kind, Scan
+from app.networks.scan import OUTSIDE_HINT, Found, Kind, Scan
 
 __all__ = ["Catalog", "NetworkFile"]
 
@@ -71,16 +71,20 @@ class Catalog:
         """The network that a tag's name means.
 
         Raises:
-            NetworkError: there is none (near names are offered), or there are several (their full names are given).
+            NetworkError: there is none (near names are offered), there are several (their full names are given), or
+                it is a link out of the folder.
         """
         try:
             file = self._current().names.find(name)
-            if _unchanged(file):
-                return file
         except NetworkError:
             if time.monotonic() < self._look_again:
                 raise
-        return self._look().names.find(name)
+            file = self._look().names.find(name)
+        if not _unchanged(file):
+            file = self._look().names.find(name)
+        if file.refused:
+            raise NetworkError(file.refused, where=name, hint=OUTSIDE_HINT)
+        return file
 
     def with_hash(self, digits: str) -> NetworkFile | None:
         """The network whose AutoV3 or AutoV2 hash agrees with these hexadecimal digits (eight or more), if any."""
@@ -100,10 +104,12 @@ class Catalog:
         Raises:
             NetworkError: naming the file, if it cannot be read.
         """
-        hashes = self._hasher.hash(file.file)
+        known = self._hasher.known(file.file, Stamp(file.size, file.mtime_ns))
+        hashes = known if known and _unchanged(file) else self._hasher.hash(file.file)
         if hashes is None:
             raise NetworkError("Hashing it was stopped.", where=str(file.path))
-        self._publish_hashes()
+        if hashes is not known:
+            self._publish_hashes()
         return hashes
 
     def start_hashing(self) -> None:
@@ -221,7 +227,7 @@ class Catalog:
 def _unchanged(file: NetworkFile) -> bool:
     """Whether the file is still as it was listed."""
     try:
-        status = file.file.stat()
+        status = file.file.stat(follow_symlinks=not file.refused)
     except OSError:
         return False
     return (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from app.errors import NetworkError
+from app.networks.formats import bundled, split
 from app.networks.identity import UNKNOWN, BaseModel
+from app.networks.scan import Kind
 from app.networks.sidecar import read_object
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -38,6 +40,8 @@ PIPELINES: tuple[tuple[str, str], ...] = (
     ("Wan", "wan"),
 )
 """How the class named in a diffusers folder's `model_index.json` begins."""
+EMBEDDING_TENSORS = 4
+"""An embedding has a tensor for each text encoder, and no others."""
 FOUR_CHANNELS, SIXTEEN_CHANNELS = 4, 16
 
 
@@ -79,6 +83,17 @@ def vae_family(shapes: Shapes) -> BaseModel:
 FAMILIES: Mapping[str, Callable[[Shapes], BaseModel]] = MappingProxyType(
     {"checkpoint": checkpoint_family, "embedding": embedding_family, "vae": vae_family}
 )
+
+
+def kind_of(shapes: Shapes) -> Kind:
+    """What kind of file has these tensors; a network, where nothing else shows."""
+    if any(split(name) or bundled(name) for name in shapes):
+        return "lora"
+    if checkpoint_family(shapes).family != UNKNOWN:
+        return "checkpoint"
+    if any(name.endswith("decoder.conv_in.weight") for name in shapes):
+        return "vae"
+    return "embedding" if 0 < len(shapes) <= EMBEDDING_TENSORS else "lora"
 
 
 def folder_family(model_index: Path) -> BaseModel:

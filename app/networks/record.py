@@ -15,11 +15,11 @@ from app.networks.families import FAMILIES, folder_family
 from app.networks.header import Header, read_header
 from app.networks.identity import UNKNOWN, BaseModel, identify
 from app.networks.metadata import clean, describe, metadata_json, training
-from app.networks.scan import ADAPTER_CONFIG, Found, Kind, legible
+from app.networks.scan import ADAPTER_CONFIG, OUTSIDE_HINT, Found, Kind, legible
 from app.networks.sidecar import read_object
 
 CARD_TAGS = 40
-"""Training tags on a card, for search; the details page reads them all from the file."""
+"""Training tags on a record, for search; `details` reads them all from the file."""
 CARD_TEXT = 2000
 FLOAT_LIMIT = 1e300
 
@@ -30,7 +30,7 @@ class NetworkFile:
 
     `name` is what a tag names: the path below its folder, without suffix. `output_name` is what its trainer called
     it, and `alias` is that name where it works in a tag, else empty. `file` holds the tensors (inside `path`, where
-    that is a folder). The hashes are empty until computed.
+    that is a folder). The hashes are empty until computed. A network that must not be read says why in `refused`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NetworkFile:
     alias: str = ""
     trigger_words: tuple[str, ...] = ()
     trigger_source: str = ""
-    tags: tuple[str, ...] = ()
+    tag_frequency: Mapping[str, int] = field(default_factory=dict)
     activation_text: str = ""
     negative_text: str = ""
     preferred_weight: float = 0.0
@@ -62,6 +62,7 @@ class NetworkFile:
     picture: Path | None = None
     autov2: str = ""
     autov3: str = ""
+    refused: str = ""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -87,30 +88,36 @@ class NetworkFile:
             "mtime": self.mtime,
             "path": legible(str(self.path)),
             "algorithms": dict(self.algorithms),
+            "tag_frequency": dict(self.tag_frequency),
+            "hash": self.autov3,
             "preview": self.picture is not None or self.embedded_preview,
             "problems": [problem.as_json() for problem in self.problems],
         }
 
 
 _ELSEWHERE = frozenset(
-    {"name", "path", "file", "kind", "size", "mtime_ns", "pickled", "picture", "alias", "autov2", "autov3"}
+    {"name", "path", "file", "kind", "size", "mtime_ns", "pickled", "picture", "refused", "alias", "autov2", "autov3"}
 )
 """Fields that a scan, the other files and the hashes give anew each time, so that the index need not keep them."""
 _PLAIN = tuple(
     entry.name
     for entry in fields(NetworkFile)
-    if entry.name not in {"mtime_ns", "path", "file", "algorithms", "picture", "embedded_preview", "problems"}
+    if entry.name
+    not in {"mtime_ns", "path", "file", "algorithms", "tag_frequency", "picture", "embedded_preview", "problems"}
 )
 
 
 def inspect(found: Found, kind: Kind) -> NetworkFile:
     """What a network's header and the small files beside it tell. A file that cannot be read is a record of that."""
+    if found.refused:
+        problem = Problem("error", found.refused, source=legible(str(found.path)), hint=OUTSIDE_HINT)
+        return _placed(found, kind, reason="the file is not read", problems=(problem,))
     try:
         header = read_header(found.file) if found.file.suffix.lower() == ".safetensors" else None
         return _described(found, kind, header)
     except NetworkError as error:
         problem = Problem("error", error.message, source=legible(error.where), hint=error.hint)
-        return _placed(found, kind, reason="The file cannot be read.", problems=(problem,))
+        return _placed(found, kind, reason="the file cannot be read", problems=(problem,))
 
 
 def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
@@ -123,7 +130,7 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
         "output_name": said.alias,
         "trigger_words": said.trigger_words,
         "trigger_source": said.trigger_source,
-        "tags": tuple(islice(said.tag_frequency, CARD_TAGS)),
+        "tag_frequency": dict(islice(said.tag_frequency.items(), CARD_TAGS)),
         "activation_text": clean(said.sidecar.activation_text, CARD_TEXT),
         "negative_text": clean(said.sidecar.negative_text, CARD_TEXT),
         "preferred_weight": said.sidecar.preferred_weight,
@@ -182,6 +189,7 @@ def _placed(found: Found, kind: Kind, **facts: object) -> NetworkFile:
         mtime_ns=found.mtime_ns,
         pickled=found.pickled,
         picture=found.picture,
+        refused=found.refused,
         **facts,  # type: ignore[arg-type]
     )
 

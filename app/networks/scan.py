@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.errors import Problem
+from app.errors import NetworkError, Problem
 from app.networks.civitai import CIVITAI_SUFFIXES
 from app.networks.previews import picture_name
 from app.networks.sidecar import stem
@@ -34,6 +34,8 @@ FOLDERS: Mapping[Kind, tuple[tuple[str, tuple[str, ...]], ...]] = {
 }
 """Folders that are one network: the file that marks them, and the files that may hold their tensors."""
 DEPTH_LIMIT = 32
+OUTSIDE = "This link leads out of the networks folder and is not followed."
+OUTSIDE_HINT = "Add the folder that it points to under Settings → Networks → Extra folders."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Found:
     """One network on the disk. `path` is its file or folder, `file` the file whose size and time are given.
 
     `signature` changes whenever anything that describes it does: the file, its sidecars. `picture` is the path of
-    the picture beside it, or None.
+    the picture beside it, or None. A network that must not be read says why in `refused`.
     """
 
     root: Path
@@ -52,6 +54,7 @@ class Found:
     mtime_ns: int
     signature: str
     picture: Path | None
+    refused: str = ""
 
     @property
     def pickled(self) -> bool:
@@ -114,19 +117,15 @@ class Scan:
         try:
             if not entry.is_symlink():
                 return entry.is_dir() and not self._is_network(entry.name)
-            if entry.is_dir():
-                self._inside(entry)
+            if entry.is_dir() and not self._inside(entry):
+                self._problem(entry.path, OUTSIDE, OUTSIDE_HINT)
         except OSError as error:
             self._problem(entry.path, f"It cannot be read ({error.strerror or error}).")
         return False
 
     def _inside(self, entry: Entry) -> bool:
         """Whether a link stays in the library."""
-        if Path(os.path.realpath(entry.path)).is_relative_to(self._real):
-            return True
-        hint = "Add the folder it points to under Settings → Networks → extra folders."
-        self._problem(entry.path, "This link leads out of the networks folder and is not followed.", hint)
-        return False
+        return Path(os.path.realpath(entry.path)).is_relative_to(self._real)
 
     def _whole(self, folder: Path, below: str, entries: Entries, around: Entries) -> frozenset[str]:
         """Add a folder that is one network; the names that belong to it."""
@@ -143,13 +142,12 @@ class Scan:
         if path in self._paths:  # one root lies in another
             return
         try:
-            if entry.is_symlink() and not self._inside(entry):
-                return
-            status = entry.stat()
+            outside = entry.is_symlink() and not self._inside(entry)
+            status = entry.stat(follow_symlinks=not outside)
             companions = [around[own + suffix] for suffix in CIVITAI_SUFFIXES if own + suffix in around]
             companions += [mark] if mark else []
             times = [(other.name, other.stat().st_mtime_ns, other.stat().st_size) for other in companions]
-        except OSError as error:
+        except OSError as error:  # a link to nothing, or in a circle
             self._problem(entry.path, f"It cannot be read ({error.strerror or error}).")
             return
         picture = picture_name(path, around)
@@ -164,6 +162,7 @@ class Scan:
                 mtime_ns=status.st_mtime_ns,
                 signature=f"{status.st_size} {status.st_mtime_ns} {times}",
                 picture=path.parent / picture if picture else None,
+                refused=OUTSIDE if outside else "",
             )
         )
 
@@ -176,6 +175,28 @@ class Scan:
 
     def _problem(self, path: str | os.PathLike[str], message: str, hint: str = "") -> None:
         self.problems.append(Problem("warning", message, hint=hint, source=legible(os.fspath(path))))
+
+
+def found_at(path: Path) -> Found:
+    """One network by itself, wherever it lies: a file, or a folder that is one network.
+
+    Raises:
+        NetworkError: naming the path: nothing is there, or a folder that is no network.
+    """
+    own = path.absolute()
+    try:
+        marked = [
+            own / name for rows in FOLDERS.values() for mark, names in rows if (own / mark).is_file() for name in names
+        ]
+        file = next((inner for inner in marked if inner.is_file()), own)
+        status = file.stat()
+        names = {entry.name for entry in own.parent.iterdir()}
+    except OSError as error:
+        raise NetworkError(f"It cannot be read ({error.strerror or error}).", where=str(path)) from error
+    picture = picture_name(own, names)
+    name = legible(stem(own))
+    size, time = status.st_size, status.st_mtime_ns
+    return Found(own.parent, own, name, file, size, time, "", own.parent / picture if picture else None)
 
 
 def legible(text: str) -> str:

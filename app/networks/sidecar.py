@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import stat
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from app.errors import NetworkError, Problem, StorageError
+from app.settings import write_atomically
 
 FILE_SUFFIXES = frozenset({".safetensors", ".pt", ".ckpt", ".bin", ".pth"})
 """The suffixes of network files; what follows any other dot is part of a name."""
@@ -134,25 +133,8 @@ def write_sidecar(network: Path, sidecar: Sidecar) -> Path:
     document = dict(sidecar.others) | {key: v for key, v in known.items() if key not in unset & sidecar.others.keys()}
     # ensure_ascii=False keeps the words legible; backslashreplace turns halves of characters into JSON's own escapes.
     text = json.dumps(document, indent=4, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    replace_file(path, text)
-    return path
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place at once: a reader, or a crash, sees the old one or the new one, never half of either.
-
-    Raises:
-        StorageError: naming the file; the old one is then untouched.
-    """
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, text)
     except OSError as error:
         raise StorageError(f"It cannot be written ({error.strerror or error}).", where=str(path)) from error
+    return path

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from app.errors import NetworkError
+from app.networks.resolve import PlacedPatch
 from app.patching.kernels import Dense, Formed, LowRank
-from app.patching.sources import Patch
+from app.patching.slots import Slot
+
+META = torch.device("meta")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """A patch with the ranks kept of it. Two are equal if they are the same patch, not merely alike."""
 
-    patch: Patch
+    patch: PlacedPatch
     ranks: int | None
 
     def __eq__(self, other: object) -> bool:
@@ -27,30 +31,32 @@ class Source:
         return hash((id(self.patch), self.ranks))
 
 
-def form(source: Source, name: str, live: Tensor, pristine: Callable[[str], Tensor]) -> Formed:
-    """The delta of a patch for the parameter `name`, float32 on its device: factored where it is of low rank.
+def form(source: Source, slot: Slot, pristine: Callable[[str], Tensor]) -> Formed:
+    """The delta of a patch for a parameter, float32 on its device: factored where it is of low rank.
 
     Raises:
         NetworkError: the delta has not the shape of the parameter.
     """
     patch = source.patch if source.ranks is None else source.patch.truncated(source.ranks)
-    shape = tuple(live.shape)
+    shape, device = slot.shape, slot.live.device
     factors = patch.factors()
     if factors is None:
         delta = patch.delta(pristine)
         if tuple(delta.shape) != shape:
-            raise NetworkError(f"a delta of shape {tuple(delta.shape)} cannot be added to one of {shape}.", where=name)
-        return Dense(_placed(delta, live))
+            raise NetworkError(f"a delta of {tuple(delta.shape)} cannot be added to one of {shape}.", where=slot.name)
+        return Dense(_placed(delta, device))
     up, down = factors
     rows = shape[0] if shape else 1
-    if up.shape[0] != rows or up.shape[1] != down.shape[0] or rows * down.shape[1] != live.numel():
+    if up.shape[0] != rows or up.shape[1] != down.shape[0] or rows * down.shape[1] != prod(shape):
         found = f"{tuple(up.shape)} times {tuple(down.shape)}"
-        raise NetworkError(f"a delta of shape {found} cannot be added to one of {shape}.", where=name)
-    return LowRank(_placed(up, live), _placed(down, live))
+        raise NetworkError(f"a delta of shape {found} cannot be added to one of {shape}.", where=slot.name)
+    return LowRank(_placed(up, device), _placed(down, device))
 
 
-def _placed(tensor: Tensor, live: Tensor) -> Tensor:
-    return tensor.detach().to(live.device, torch.float32).contiguous()
+def _placed(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device the weight is summed on; where that is none (a weight that is loaded for each call), as it is."""
+    place = tensor.device if device == META else device
+    return tensor.detach().to(place, torch.float32).contiguous()
 
 
 def size(formed: Formed) -> int:
@@ -63,20 +69,20 @@ def size(formed: Formed) -> int:
 class Kept:
     """Formed deltas by parameter, up to a budget of bytes. What does not fit is formed again each time it is needed."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int | None) -> None:
         self.budget = budget
         self.nbytes = 0
         self._formed: dict[str, dict[Source, Formed]] = {}
 
-    def take(self, name: str, source: Source, form: Callable[[], Formed], device: torch.device) -> Formed:
+    def take(self, source: Source, name: str, device: torch.device, make: Callable[[], Formed]) -> Formed:
         """The kept delta, or a new one, kept if it fits."""
         found = self._formed.get(name, {}).get(source)
         if found is not None:
-            if _device(found) == device:
+            if device in (_device(found), META):
                 return found
             self._drop(name, source)
-        formed = form()
-        if self.nbytes + size(formed) <= self.budget:
+        formed = make()
+        if self.budget is None or self.nbytes + size(formed) <= self.budget:
             self._formed.setdefault(name, {})[source] = formed
             self.nbytes += size(formed)
         return formed

@@ -5,20 +5,21 @@ The sum runs over slabs of rows that stay in cache: W₀ is read once and W writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-SLAB = 1 << 18
-"""Numbers in a slab: 1 MiB of float32, which a core's cache holds."""
+SLAB = 1 << 19
+"""Numbers in a slab: 2 MiB of float32, which a core's cache holds."""
 
 DEVICE_SLAB = 1 << 22
 """The same on an accelerator, whose launches cost more and whose cache holds more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LowRank:
     """Δ = up · down, as a matrix of the parameter's rows: up (out, r) and down (r, in·kernel), float32."""
 
@@ -26,7 +27,7 @@ class LowRank:
     down: Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dense:
     """Δ as it is, in the parameter's shape, float32."""
 
@@ -66,6 +67,18 @@ class Scratch:
     def clear(self) -> None:
         """Give the buffers back."""
         self._buffers.clear()
+
+
+@contextmanager
+def precise() -> Iterator[None]:
+    """Products of float32 are of float32, whatever else the process computes in, and nothing is recorded."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def merge(live: Tensor, base: Tensor, terms: Sequence[Term], scratch: Scratch) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from app.networks.keys import Model
 from app.patching.formed import Kept, Source, form
-from app.patching.kernels import Formed, Scratch, Term, merge
+from app.patching.kernels import Formed, Scratch, Term, precise
+from app.patching.memory import SHARE, Memory, MemoryMode, choose, free
 from app.patching.plan import PatchPlan
-from app.patching.sources import Model
+from app.patching.slots import Slot
+from app.patching.weights import Weight, keep
 
 At = Callable[[int], None]
 """Sets every weight of the plan's scope to what it is at a step, counted from 1."""
@@ -20,44 +22,30 @@ At = Callable[[int], None]
 Mix = tuple[tuple[Source, float], ...]
 """What a weight holds besides W₀: patches and their strengths, none of them 0."""
 
-Curves = tuple[tuple[Source, tuple[float, ...]], ...]
-
-
-@dataclass(slots=True)
-class Weight:
-    """A parameter that has been touched: its pristine copy, and what its live storage holds.
-
-    `holds` is () when it is pristine, and None while it is being written: after an interrupt, nobody knows.
-    """
-
-    module: nn.Module
-    leaf: str
-    pristine: Tensor
-    holds: Mix | None = ()
-
-    @property
-    def live(self) -> Tensor:
-        """The live parameter's storage, outside autograd."""
-        return _storage(self.module, self.leaf)
+Curves = Mapping[str, tuple[tuple[Source, tuple[float, ...]], ...]]
+"""By parameter: its patches, and their strength at each step."""
 
 
 class Patcher:
     """Keeps W₀ of every parameter it has touched beside the live one, and the formed deltas, between generations.
 
     Networks are told apart by the identity of their patches: with the same Match again, only what changed is written.
-    Not for use by two threads at once.
+    `budget` bounds the bytes of formed deltas; what does not fit is formed when it is needed. For one thread at a time.
     """
 
-    def __init__(self, model: Model, *, budget: int | None = None) -> None:
+    def __init__(self, model: Model, memory: MemoryMode = "auto", *, budget: int | None = None) -> None:
         self._model = model
+        self._mode: MemoryMode = memory
         self._weights: dict[str, Weight] = {}
-        self._kept = Kept(budget if budget is not None else 1 << 40)
+        self._holds: dict[str, Mix | None] = {}
+        """What each touched weight holds; None while it is being written, so that an interrupt cannot deceive us."""
+        self._kept = Kept(budget)
         self._scratch = Scratch()
         self._standing: tuple[object, object] = (None, None)
 
     @contextmanager
-    def patched(self, plan: PatchPlan) -> Iterator[At]:
-        """Set the weights of the plan's scope to its first step, and yield `at(step)`, which sets them to another.
+    def patched(self, plan: PatchPlan, first: int = 1) -> Iterator[At]:
+        """Set the weights of the plan's scope to step `first`, and yield `at(step)`, which sets them to another.
 
         Left cleanly, the weights stay as they are, so that the next plan changes only what differs. Left by any error,
         interrupt or close, every bit of every component is restored.
@@ -79,10 +67,8 @@ class Patcher:
 
         left_cleanly = False
         try:
-            wanted = {name: frozenset(source for source, _ in pairs) for name, pairs in curves.items()}
-            self._kept.keep_only(wanted, plan.covers)
-            if plan.steps:
-                at(1)
+            self._prepare(plan, curves)
+            at(first)
             yield at
             left_cleanly = True
         finally:
@@ -90,57 +76,81 @@ class Patcher:
                 self.restore()
 
     def restore(self) -> None:
-        """Give every touched weight its pristine bits back, an interrupt meanwhile notwithstanding."""
-        interrupted: KeyboardInterrupt | None = None
-        while True:
-            try:
-                self._standing = (None, None)
-                for weight in self._weights.values():
-                    self._write(weight, "", ())
-                break
-            except KeyboardInterrupt as interrupt:
-                interrupted = interrupt
-        if interrupted:
-            raise interrupted
+        """Give every touched weight its pristine bits back, though one may fail or an interrupt come meanwhile."""
+        self._standing = (None, None)
+        try:
+            with ExitStack() as stack:
+                for name in [name for name, mix in self._holds.items() if mix != ()]:
+                    stack.callback(self._restore, name)
+        except KeyboardInterrupt:
+            self.restore()
+            raise
 
     @property
     def touched(self) -> frozenset[str]:
         """The parameters whose pristine weights are kept."""
         return frozenset(self._weights)
 
+    def memory(self) -> Memory:
+        """What is held now."""
+        pristine = sum(weight.nbytes for weight in self._weights.values())
+        return Memory(pristine, self._kept.nbytes, self._scratch.nbytes, self._kept.budget or 0)
+
     def pristine(self, name: str) -> Tensor:
         """W₀ of a parameter, whatever its live weight holds: a float32 copy on the live weight's device."""
         weight = self._weights.get(name)
-        live = weight.live if weight else _storage(*_place(self._model, name))
-        return (weight.pristine if weight else live).to(live.device, torch.float32, copy=True)
+        return weight.pristine() if weight else self._slot(name).read()
 
-    def _set(self, plan: PatchPlan, curves: Mapping[str, Curves], step: int) -> None:
+    def _prepare(self, plan: PatchPlan, curves: Curves) -> None:
+        """Keep W₀ of what the plan names, and drop the deltas it does not."""
+        wanted = {name: frozenset(source for source, _ in pairs) for name, pairs in curves.items()}
+        self._kept.keep_only(wanted, plan.covers)
+        slots = [self._slot(name) for name in curves if name not in self._weights]
+        with precise():
+            for device in dict.fromkeys(slot.live.device for slot in slots):
+                self._keep([slot for slot in slots if slot.live.device == device], device)
+
+    def _keep(self, slots: Sequence[Slot], device: torch.device) -> None:
+        """Make weights of parameters of one device, before anything is written to them."""
+        if self._kept.budget is None:
+            self._kept.budget = free(device) // SHARE
+        need = sum(slot.live.nbytes for slot in slots if slot.mergeable)
+        keeping = choose(self._mode, need, device) if need else "forward"
+        for slot in slots:
+            self._weights[slot.name] = keep(slot, keeping)
+            self._holds[slot.name] = ()
+
+    def _set(self, plan: PatchPlan, curves: Curves, step: int) -> None:
         """Write the weights that are to change; the scheduled ones first, whose deltas are the ones worth keeping."""
         others = [name for name in self._weights if name not in curves and plan.covers(name)]
-        for name in (*sorted(curves, key=lambda name: name not in plan.scheduled), *others):
-            mix = tuple((one, curve[step - 1]) for one, curve in curves.get(name, ()) if curve[step - 1])
-            weight = self._weights.get(name) or (self._touch(name) if mix else None)
-            if weight:
-                self._write(weight, name, mix)
+        with precise():
+            for name in (*sorted(curves, key=lambda name: name not in plan.scheduled), *others):
+                mix = tuple((one, curve[step - 1]) for one, curve in curves.get(name, ()) if curve[step - 1])
+                if self._holds[name] != mix:
+                    self._write(name, mix)
 
-    def _touch(self, name: str) -> Weight:
-        """Keep the pristine weight of a parameter, before anything is written to it."""
-        module, leaf = _place(self._model, name)
-        weight = self._weights[name] = Weight(module, leaf, _storage(module, leaf).clone())
-        return weight
+    def _write(self, name: str, mix: Mix) -> None:
+        weight = self._weights[name]
+        terms = [Term(self._form(weight.slot, one), strength) for one, strength in mix]
+        self._holds[name] = None
+        weight.set(terms, self._scratch)
+        self._holds[name] = mix
 
-    def _write(self, weight: Weight, name: str, mix: Mix) -> None:
-        if weight.holds == mix:
-            return
-        with torch.inference_mode(False), torch.no_grad():
-            live = weight.live
-            terms = [Term(self._form(name, one, live), strength) for one, strength in mix]
-            weight.holds = None
-            merge(live, weight.pristine, terms, self._scratch)
-            weight.holds = mix
+    def _form(self, slot: Slot, source: Source) -> Formed:
+        device = slot.live.device
+        return self._kept.take(source, slot.name, device, lambda: form(source, slot, self.pristine))
 
-    def _form(self, name: str, source: Source, live: Tensor) -> Formed:
-        return self._kept.take(name, source, lambda: form(source, name, live, self.pristine), live.device)
+    def _restore(self, name: str) -> None:
+        with precise():
+            self._holds[name] = None
+            self._weights[name].set((), self._scratch)
+            self._holds[name] = ()
+
+    def _slot(self, name: str) -> Slot:
+        """Find a parameter by its full name ("unet.mid_block.….weight")."""
+        component, _, path = name.partition(".")
+        parent, _, leaf = path.rpartition(".")
+        return Slot(name, self._model[component].get_submodule(parent), leaf)
 
 
 @contextmanager
@@ -152,16 +162,3 @@ def patched(model: Model, plan: PatchPlan) -> Iterator[At]:
             yield at
     finally:
         patcher.restore()
-
-
-def _place(model: Model, name: str) -> tuple[nn.Module, str]:
-    """The module that owns a parameter, and the parameter's name in it."""
-    component, _, path = name.partition(".")
-    parent, _, leaf = path.rpartition(".")
-    return model[component].get_submodule(parent), leaf
-
-
-def _storage(module: nn.Module, leaf: str) -> Tensor:
-    parameter = getattr(module, leaf)
-    assert isinstance(parameter, Tensor)
-    return parameter.data

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from app.errors import Level, Problem
+from app.networks.keys import Model
 from app.patching.blocks import NUMBERED, OUTSIDE, Blocks, blocks, ratios
-from app.patching.sources import Model, Tag
+from app.prompt.schedule import ScheduledNetwork
 
 ENCODERS: Mapping[str, str] = {"text_encoder": "te1", "text_encoder_2": "te2", "text_encoder_3": "te3"}
 MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -37,7 +38,7 @@ class Places:
         self._names = frozenset[str]().union(*(found.names for found in self._blocks.values()))
         self._place = cache(self._find)
 
-    def strength(self, tag: Tag, parameter: str) -> tuple[float, ...]:
+    def strength(self, tag: ScheduledNetwork, parameter: str) -> tuple[float, ...]:
         """The strength of a tag on "component.parameter" at each step, block weights included."""
         component, keys, name = self._place(parameter)
         if component not in self._wanted(tag):
@@ -46,20 +47,16 @@ class Places:
         ratio = self._ratio(tag, component, name)
         return curve if ratio == 1 else tuple(value * ratio for value in curve)
 
-    def problems(self, tag: Tag) -> Iterable[Problem]:
+    def problems(self, tag: ScheduledNetwork) -> Iterable[Problem]:
         """What the tag names that this model does not have."""
         known = {key for component, key in ENCODERS.items() if component in self._components}
         for key in tag.strengths:
             if NUMBERED.fullmatch(key) and key not in self._names:
                 yield self._problem(tag, f"the model has no block {key}.", self._shown())
             elif key in ENCODERS.values() and key not in known:
-                yield self._problem(
-                    tag, f"the model has no text encoder {key}.", f"It has {', '.join(sorted(known)) or 'none'}."
-                )
+                yield self._problem(tag, f"the model has no text encoder {key}.", _have(known))
         if tag.module is not None and not self._wanted(tag):
-            yield self._problem(
-                tag, f"the model has no module {tag.module}.", f"It has {', '.join(sorted(self._components))}."
-            )
+            yield self._problem(tag, f"the model has no module {tag.module}.", _have(self._components))
         if tag.lbw is not None:
             missing = sorted(key for key, ratio in ratios(tag.lbw).items() if ratio and key not in self._names)
             if missing:
@@ -77,7 +74,7 @@ class Places:
         block = self._blocks[component].of(name) if component in self._blocks else OUTSIDE
         return component, tuple(key for key in (block.name, block.group, "unet") if key), block.name
 
-    def _wanted(self, tag: Tag) -> frozenset[str]:
+    def _wanted(self, tag: ScheduledNetwork) -> frozenset[str]:
         """The components of this model the tag applies to."""
         if tag.module is None:
             return self._components
@@ -87,7 +84,7 @@ class Places:
         return frozenset()
 
     @staticmethod
-    def _ratio(tag: Tag, component: str, block: str | None) -> float:
+    def _ratio(tag: ScheduledNetwork, component: str, block: str | None) -> float:
         """The block weight of a place: BASE for text encoders; 1 outside all blocks."""
         if tag.lbw is None:
             return 1.0
@@ -103,11 +100,13 @@ class Places:
         for kind in ("in", "mid", "out", "block"):
             numbers = [int(name.removeprefix(kind)) for name in self._names if name.rstrip("0123456789") == kind]
             if numbers:
-                runs.append(
-                    f"{kind}{min(numbers)} to {kind}{max(numbers)}" if len(numbers) > 1 else f"{kind}{numbers[0]}"
-                )
+                runs.append(f"{kind}{min(numbers)} to {kind}{max(numbers)}")
         return f"Its blocks are {', '.join(runs)}." if runs else "It has no blocks."
 
     @staticmethod
-    def _problem(tag: Tag, what: str, hint: str, level: Level = "error") -> Problem:
+    def _problem(tag: ScheduledNetwork, what: str, hint: str, level: Level = "error") -> Problem:
         return Problem(level, f"{tag.name}: {what}", tag.span, hint)
+
+
+def _have(names: Iterable[str]) -> str:
+    return f"It has {', '.join(sorted(names)) or 'none'}."

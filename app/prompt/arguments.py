@@ -91,7 +91,7 @@ def _positional(argument: Argument, position: int) -> tuple[str, object]:
             return "third", _rank(argument.value)
         case _:
             raise Unreadable(
-                f"{argument.value!r} is a fourth number.", "A tag takes three: strength, unet strength, dyn rank."
+                f"“{argument.value}” is a fourth number.", "A tag takes three: strength, unet strength, dyn rank."
             )
 
 
@@ -108,15 +108,15 @@ def _named(argument: Argument) -> tuple[str, object]:
 
 def _rank(text: str) -> int:
     if not re.fullmatch(r"\+?[0-9]{1,6}", text) or int(text) < 1:
-        raise Unreadable(f"{text!r} is not a number of ranks.", "Write a whole number from 1, such as dyn=8.")
+        raise Unreadable(f"“{text}” is not a number of ranks.", "Write a whole number from 1, such as dyn=8.")
     return int(text)
 
 
 def _lbw(text: str) -> tuple[float, ...]:
     if preset := LBW_PRESETS.get(text.upper()):
-        return preset
+        return tuple(map(float, preset))
     if not re.search("[0-9]", text):
-        raise Unreadable(f"{text!r} is no block-weight preset.", f"The presets are {', '.join(LBW_PRESETS)}.")
+        raise Unreadable(f"“{text}” is no block-weight preset.", f"The presets are {', '.join(LBW_PRESETS)}.")
     curves = [read_curve(part.strip()) for part in text.split(",")]
     if len(curves) not in _BLOCK_COUNTS or not all(curve.constant for curve in curves):
         counts = ", ".join(map(str, _BLOCK_COUNTS))
@@ -126,7 +126,7 @@ def _lbw(text: str) -> tuple[float, ...]:
 
 def _module(text: str) -> str:
     if text.lower() not in MODULES:
-        raise Unreadable(f"{text!r} is no component.", f"module= takes {', '.join(MODULES)}.")
+        raise Unreadable(f"“{text}” is no component.", f"module= takes {', '.join(MODULES)}.")
     return MODULES[text.lower()]
 
 
@@ -145,5 +145,6 @@ def _problem(tag: NetworkTag, argument: Argument, unreadable: Unreadable) -> Pro
     if argument.key is None and argument.value.upper() in LBW_PRESETS:
         hint = f"Write lbw={argument.value.upper()}."
     elif argument.key is None and re.search(r"[\\/]", argument.value):
-        hint = f'Write a name that holds a colon in quotes: <{tag.kind}:"{tag.name}:{argument.value}">.'
+        start, end = tag.name_span[0] - tag.span[0], argument.span[1] - tag.span[0]
+        hint = f'Write a name that holds a colon in quotes: <{tag.kind}:"{tag.text[start:end]}"{tag.text[end:]}.'
     return Problem("error", f"{tag.text} is not used: {unreadable.message}", tag.span, hint)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from app.errors import Problem, Span
 
+HEAVIEST = 100.0
+"""Weights lie within ± this, so that no product of them leaves the finite numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:

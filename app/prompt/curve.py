@@ -1,7 +1,7 @@
 """One strength over the steps: `0.8`, `0.1@1,0.6@6`, `0@0~1@50%`.
 
-A position is a step (`6`, from 1), a fraction (`0.3`) or a percentage (`30%`). The first step is 0 % and the last 100 %:
-fraction f of N steps is position 1 + f·(N−1).
+A position is a step (`6`, from 1), a fraction (`0.3`) or a percentage (`30%`). The first step is 0 % and the last
+100 %: fraction f of N steps is position 1 + f·(N−1).
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Curve:
 
         Before the first keyframe its value holds. Of keyframes at one position the last typed holds from there on.
         """
+        if self.constant:
+            return (self.keyframes[0].value,) * steps
         frames = [(frame.position.step(steps), frame.value, ramps) for frame, ramps in self._ramped(separator)]
         frames.sort(key=lambda frame: frame[0])
         values: list[float] = []
@@ -90,7 +92,7 @@ class Curve:
         return tuple(values)
 
     def _ramped(self, separator: Separator) -> list[tuple[Keyframe, bool]]:
-        """Each keyframe with whether it ramps to the next. The last typed does as the one before it, lest sorting move it."""
+        """Each keyframe, and whether it ramps to the next. The last does as the one before: it may move in time."""
         ramps = [frame.separator == "~" or (frame.separator == "," and separator == "ramp") for frame in self.keyframes]
         ramps[-1] = ramps[-2] if len(ramps) > 1 else False
         return list(zip(self.keyframes, ramps, strict=True))
@@ -127,7 +129,7 @@ def read_curve(text: str) -> Curve:
     try:
         tree = curve_parser().parse(text)
     except UnexpectedInput:
-        raise Unreadable(f"{text!r} is not a strength.", _remedy(text)) from None
+        raise Unreadable(f"“{text}” is not a strength.", _remedy(text)) from None
     if isinstance(tree.children[0], Token):
         return Curve.level(_bounded(tree.children[0], LARGEST))
     frames = [_keyframe(child) for child in tree.children[0::2] if isinstance(child, Tree)]
@@ -148,7 +150,7 @@ def read_position(text: str) -> Position:
     except UnexpectedInput:
         tree = None
     if tree is None or len(tree.children) != 1 or not text:
-        raise Unreadable(f"{text!r} is not a position.", "Write a step (6), a fraction (0.3) or a percentage (30%).")
+        raise Unreadable(f"“{text}” is not a position.", "Write a step (6), a fraction (0.3) or a percentage (30%).")
     frame = tree.children[0]
     assert isinstance(frame, Tree)
     return _keyframe(frame).position

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from app.errors import Span
+from app.prompt.arguments import ALIASES
 from app.prompt.ast import Argument, NetworkTag, walk
 from app.prompt.parser import parse
 from app.prompt.strength import KINDS
@@ -28,7 +29,8 @@ def format_tag(name: str, *values: str | float, kind: str = "lora", **named: str
 def set_argument(text: str, tag: NetworkTag, key: str | None, value: str | float) -> str:
     """The text with one argument of a tag of it changed or added. `key` None is the first number."""
     typed = f"{key}={_number(value)}" if key else _number(value)
-    argument = next((argument for argument in tag.arguments if argument.key == key), None)
+    same = ALIASES.get(key, key) if key else None
+    argument = next((found for found in tag.arguments if ALIASES.get(found.key or "", found.key) == same), None)
     if argument:
         return _replaced(text, argument.span, typed)
     place = tag.arguments[-1].span[1] if tag.arguments and key else tag.name_span[1]
@@ -58,4 +60,4 @@ def _replaced(text: str, span: Span, new: str) -> str:
 
 
 def _number(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:.10g}"

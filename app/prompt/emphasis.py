@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from lark import Token
 
+from app.prompt.ast import HEAVIEST
 from app.prompt.parser import tokens
 
 STRONGER = 1.1
 """What a pair of round brackets multiplies by, and a pair of square ones divides by."""
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
-_TRAILING_WEIGHT = re.compile(r"\s*:\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*\Z")
+_TRAILING_WEIGHT = re.compile(r":\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,13 @@ def fragments(text: str, *, parsed: bool = True) -> tuple[Fragment | Break, ...]
     found: list[tuple[str | None, float]] = []
     for index, part in enumerate(parts):
         factor = factors.get(index)
-        weight = stacks["("][-1] * stacks["["][-1]
+        weight = _bounded(stacks["("][-1] * stacks["["][-1])
         if part.type == "BREAK":
             found.append((None, 1.0))
         elif factor is None:
             found.append((_ESCAPE.sub(r"\1", part) if part.type == "TEXT" else str(part), weight))
         elif part in ("(", "["):
-            stacks[part].append(stacks[part][-1] * factor)
+            stacks[part].append(_bounded(stacks[part][-1] * factor))
         elif part in (")", "]"):
             stacks["(" if part == ")" else "["].pop()
     return _runs(found)
@@ -80,8 +81,9 @@ def branches(text: str) -> tuple[Branch, ...]:
 
 
 def _branch(text: str) -> Branch:
-    weight = _TRAILING_WEIGHT.search(text)
-    return Branch((text[: weight.start()] if weight else text).strip(), float(weight[1]) if weight else 1.0)
+    bare = text.strip()
+    weight = _TRAILING_WEIGHT.search(bare)
+    return Branch(bare[: weight.start()].rstrip(), _bounded(float(weight[1]))) if weight else Branch(bare, 1.0)
 
 
 def _factors(parts: list[Token]) -> dict[int, float]:
@@ -89,7 +91,7 @@ def _factors(parts: list[Token]) -> dict[int, float]:
     factors: dict[int, float] = {}
     opened: dict[str, list[int]] = {"(": [], "[": []}
     for index, part in enumerate(parts):
-        if part.type == "TEXT" or part.type == "TAG":
+        if part.type in ("TEXT", "TAG"):
             continue
         if part in opened:
             opened[part].append(index)
@@ -98,12 +100,16 @@ def _factors(parts: list[Token]) -> dict[int, float]:
             start = opened["("].pop()
             factors[index] = 1.0
             if parts[index - 1].type in ("WEIGHT", "LOOSE"):
-                factors[start] = float(parts[index - 1][1:])
+                factors[start] = _bounded(float(parts[index - 1][1:]))
                 factors[index - 1] = 1.0
         elif part == "]" and opened["["]:
             opened["["].pop()
             factors[index] = 1.0
     return factors
+
+
+def _bounded(weight: float) -> float:
+    return max(-HEAVIEST, min(HEAVIEST, weight))
 
 
 def _runs(found: list[tuple[str | None, float]]) -> tuple[Fragment | Break, ...]:

@@ -22,8 +22,8 @@ def explain(
 ) -> Explanation:
     """Both prompts over the steps, as JSON.
 
-    `prompt` and `negative` are lists of `{"from", "to", "text"}`; `networks` has one entry per usable tag of the prompt,
-    in order, with `strengths` of one number per step; `problems` are Problem.as_json() of both.
+    `prompt` and `negative` are lists of `{"from", "to", "text"}`. `networks` has one entry per tag of the prompt, in
+    order, with `strengths` of one number per step; a void tag has a problem instead. `problems` are those of both.
 
     Raises:
         RequestError: steps is not a whole number from 1 to 1000.

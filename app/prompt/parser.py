@@ -5,16 +5,14 @@ Every string parses, in linear time, at any depth: Lark's LALR machine keeps its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from lark import Lark, Token, Transformer
 
-from app.errors import Problem, Span
+from app.errors import Span
 from app.prompt.ast import (
     Alternation,
     And,
@@ -31,24 +29,20 @@ from app.prompt.ast import (
     Unclosed,
     Weakening,
     Weight,
-    walk,
 )
+from app.prompt.slips import slips
 
 _Child: TypeAlias = Token | Node
 _Inside: TypeAlias = tuple[str, Token | None, list[tuple[int, list[Token]]]]
-_NEARLY_A_WEIGHT = re.compile(r":\s*[+-]?[0-9.,]+\s*\Z")
 _PARTNERS = {"RPAR": "LPAR", "RSQB": "LSQB"}
 _PROSE = frozenset({"TEXT", "COLON", "BAR", "LOOSE", "WHEN"})
-_MOST_PROBLEMS = 50
-_LONE_AND = "AND inside brackets is read as a word; it composes only outside them."
-_MOVE_AND = "Give each side of the AND its own brackets."
 
 
 class Brackets:
     """The filter between lexer and parser: brackets without a partner become STRAY, and the number before one LOOSE.
 
-    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray. Linear:
-    every bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
+    A closing bracket takes the nearest open one of its kind; open ones of the other kind between them are stray.
+    Linear: every bracket is pushed and popped once, and `waiting` answers "is one open?" without a search.
     """
 
     always_accept = ()
@@ -152,7 +146,7 @@ def _grammar() -> str:
 def parse(text: str) -> Prompt:
     """The tree of a prompt. Every string has one; what looks like a slip is among its problems."""
     items: tuple[Node, ...] = _parser().parse(text)  # type: ignore[assignment]
-    return Prompt(text, items, _problems(items))
+    return Prompt(text, items, slips(items))
 
 
 def tokens(text: str) -> list[Token]:
@@ -263,32 +257,3 @@ def _stripped(token: Token, offset: int) -> tuple[str, Span]:
     bare = token.strip()
     start = offset + _start(token) + len(token) - len(token.lstrip())
     return bare, (start, start + len(bare))
-
-
-def _problems(items: Sequence[Node]) -> tuple[Problem, ...]:
-    """What looks like a slip of the shape. The first fifty; a page of brackets is not worth more."""
-    return tuple(islice((problem for node in walk(*items) for problem in _slips(node)), _MOST_PROBLEMS))
-
-
-def _slips(node: Node) -> Iterator[Problem]:
-    if isinstance(node, Stray):
-        yield _stray(node)
-    if isinstance(node, Emphasis | Weakening):
-        yield from (Problem("warning", _LONE_AND, item.span, _MOVE_AND) for item in node.items if isinstance(item, And))
-    if isinstance(node, Emphasis) and node.weight is None and node.items and isinstance(last := node.items[-1], Text):
-        nearly = _NEARLY_A_WEIGHT.search(last.text)
-        if nearly:
-            message = f"{nearly[0].strip()} is not a weight; it is read as words."
-            yield Problem(
-                "warning", message, (last.span[0] + nearly.start(), last.span[1]), "Write a number such as 1.2."
-            )
-
-
-def _stray(node: Stray) -> Problem:
-    reach = "weighs everything after it" if node.text in "([" else "is read as text"
-    hint = (
-        f"Close it, or write \\{node.text} for the character."
-        if node.text in "(["
-        else f"Write \\{node.text} for the character."
-    )
-    return Problem("warning", f"This {node.text} has no partner; it {reach}.", node.span, hint)

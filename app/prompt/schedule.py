@@ -84,7 +84,7 @@ def schedule(
     pieces: list[_Piece] = []
     networks: list[ScheduledNetwork] = []
     problems = list(tree.problems)
-    switches = 0
+    switches = faint = 0
     everything = (1 << steps) - 1
     stack = [_Scene(item, everything, 0) for item in reversed(tree.items)]
     while stack:
@@ -96,20 +96,28 @@ def schedule(
             pieces.append(_Piece(None, on))
         elif isinstance(part, str):
             pieces.append(_Piece(part, on))
-            switches |= 0 if part.isspace() or not part else around
+            faint |= around if part else 0
+            switches |= around if part and not part.isspace() else 0
         else:
             problems.extend(_complaints(part, options))
             stack.extend(reversed(_scenes(part, on, around, steps, passed)))
     problems.sort(key=lambda problem: problem.span or (0, 0))
-    return PromptSchedule(steps, _stages(pieces, switches, steps), tuple(networks), tuple(problems))
+    return PromptSchedule(steps, _stages(pieces, switches, faint, steps), tuple(networks), tuple(problems))
 
 
 def negative_problems(negative: PromptSchedule) -> tuple[Problem, ...]:
     """The problems of a negative prompt: its own, and one for each network, which only a positive prompt can use."""
     own = [replace(problem, source="negative_prompt") for problem in negative.problems]
-    message = "A network in the negative prompt is not used."
-    hint = "Move the tag to the prompt, or take it away."
-    tags = [Problem("error", message, network.span, hint, "negative_prompt") for network in negative.networks]
+    tags = [
+        Problem(
+            "error",
+            f"{network.name} is named in the negative prompt, where networks are not used.",
+            network.span,
+            "Move its tag to the prompt, or take it away.",
+            "negative_prompt",
+        )
+        for network in negative.networks
+    ]
     return tuple(sorted([*own, *tags], key=lambda problem: problem.span or (0, 0)))
 
 
@@ -148,17 +156,22 @@ def _every(count: int, turn: int, steps: int) -> int:
     return ((1 << times * count) - 1) // ((1 << count) - 1) << turn
 
 
-def _stages(pieces: list[_Piece], switches: int, steps: int) -> tuple[Stage, ...]:
-    """The text between one switch and the next. Each combination of what is in force is put together once."""
+def _stages(pieces: list[_Piece], switches: int, faint: int, steps: int) -> tuple[Stage, ...]:
+    """The text between one switch and the next; `faint` are switches of spaces alone, which count if the text differs.
+
+    Each combination of what is in force is put together once.
+    """
     merged = _merged(pieces)
     sets = {piece.steps for piece in merged}
     texts: dict[tuple[int, ...], str] = {}
-    stages = []
+    stages: list[Stage] = []
     first = 1
-    for last in [step for step in range(1, steps) if switches >> (step - 1) & 1] + [steps]:
+    for last in [step for step in range(1, steps) if faint >> (step - 1) & 1] + [steps]:
         state = tuple([on >> (first - 1) & 1 for on in sets])
         if state not in texts:
             texts[state] = _text_at(merged, first)
+        if stages and stages[-1].text == texts[state] and not switches >> (first - 2) & 1:
+            first = stages.pop().first
         stages.append(Stage(first, last, texts[state]))
         first = last + 1
     return tuple(stages)
@@ -198,22 +211,13 @@ def _text_at(pieces: list[_Piece], step: int) -> str:
 def _complaints(node: Node, options: ScheduleOptions) -> list[Problem]:
     """What looks like a tag and is text."""
     if isinstance(node, NetworkTag) and node.kind not in options.kinds:
-        known = ", ".join(sorted(options.kinds))
-        return [
-            Problem(
-                "warning",
-                f"There is no kind of network named {node.kind}; {node.text} is read as text.",
-                node.span,
-                f"Kinds: {known}.",
-            )
-        ]
+        message = f"There is no kind of network named {node.kind}; {node.text} is read as text."
+        return [Problem("warning", message, node.span, f"The kinds are {', '.join(sorted(options.kinds))}.")]
     if isinstance(node, NetworkTag):
-        return [
-            Problem(
-                "error", f"{node.text} names no network; it is read as text.", node.span, f"Write <{node.kind}:name:1>."
-            )
-        ]
+        message = f"{node.text} names no network; it is read as text."
+        return [Problem("error", message, node.span, f"Write <{node.kind}:name:1>.")]
     if isinstance(node, Unclosed) and node.kind in options.kinds:
-        hint = 'Close its quotes: <lora:"a name":1>.' if '"' in node.text else "Close it with >."
-        return [Problem("error", f"{node.text} begins a tag that does not end; it is read as text.", node.span, hint)]
+        message = f"{node.text} begins a tag that does not end; it is read as text."
+        quoted = f'Quotes stand round the whole name: <{node.kind}:"a name":1>.'
+        return [Problem("error", message, node.span, quoted if '"' in node.text else "Close it with >.")]
     return []

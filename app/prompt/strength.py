@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,8 @@ class ScheduledNetwork:
     """A tag over the steps.
 
     `strengths` has one number per step under te, unet, in, mid, out and vae; and under te1, te2, te3, in4, out7, block3
-    where the tag names them. `lbw` are 12, 17, 20 or 26 numbers that multiply. `module` is the only component to apply to.
+    where the tag names them. `lbw` are 12, 17, 20 or 26 numbers that multiply. `module` is the only component to patch;
+    the others' strengths are 0.
     """
 
     kind: str
@@ -108,4 +110,5 @@ def _window(settings: Settings, steps: int) -> int:
         ends = [replace(end, fraction=True) for end in ends]
     first = ends[0].step(steps) if settings.start else 1
     last = ends[-1].step(steps) if settings.stop else steps
-    return sum(1 << (step - 1) for step in range(1, steps + 1) if first - SLACK <= step <= last + SLACK)
+    lowest, highest = max(1, math.ceil(first - SLACK)), min(steps, math.floor(last + SLACK))
+    return (1 << highest) - (1 << lowest - 1) if lowest <= highest else 0

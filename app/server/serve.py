@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import socket
 import sys
@@ -31,7 +32,6 @@ def serve(arguments: argparse.Namespace) -> int:
     account = arguments.auth or os.environ.get("PATCHBAY_AUTH", "")
     if arguments.share and not account:
         raise SettingsError("A public address needs a password.", where="--share", hint="Add --auth USER:PASS.")
-    _quiet_libraries()
     for problem in settings.problems:
         print(problem, file=sys.stderr)
     listening = listen(settings)
@@ -41,6 +41,8 @@ def serve(arguments: argparse.Namespace) -> int:
     threading.Thread(
         target=_announce, args=(server, address, settings.current.server.open_browser, arguments.share), daemon=True
     ).start()
+    # A stop cuts open streams off, which uvicorn reports as errors with their tracebacks.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     return 0 if server.started else 1
@@ -59,10 +61,10 @@ def listen(settings: SettingsStore) -> socket.socket:
     for candidate in range(port, min(port + (1 if fixed else PORTS_TRIED), 65536)):
         try:
             found = _bound(host, candidate)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have this name
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 continue
-            message = f"Cannot listen on {host}: {error.strerror or error}."
+            message = f"Cannot listen on {host!r:.80}: {getattr(error, 'strerror', None) or error}."
             raise SettingsError(message, where="server.host") from error
         if candidate != port:
             print(f"Port {port} is taken; using {candidate}", flush=True)
@@ -95,10 +97,12 @@ def _address(listening: socket.socket) -> str:
 def _server(settings: SettingsStore, *, account: str, share: bool) -> uvicorn.Server:
     import uvicorn
 
-    from app.cli.studio import open_engine
+    from app.cli.studio import load_extensions, open_engine
     from app.server.application import application
 
-    app = application(open_engine(settings), settings, account=account, share=share)
+    extensions = load_extensions()
+    engine = open_engine(settings, extensions)
+    app = application(engine, settings, extensions.routers, account=account, share=share)
     config = uvicorn.Config(
         app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=STOP_SECONDS, server_header=False
     )
@@ -130,13 +134,3 @@ def _share(port: int) -> None:
         print(f"No public address could be opened: {str(error).splitlines()[0]}", file=sys.stderr)
     else:
         print(f"Public address: {public}", flush=True)
-
-
-def _quiet_libraries() -> None:
-    """Libraries that report home, or look for news at each start, do not."""
-    for name, value in (
-        ("GRADIO_ANALYTICS_ENABLED", "False"),
-        ("HF_HUB_DISABLE_TELEMETRY", "1"),
-        ("DO_NOT_TRACK", "1"),
-    ):
-        os.environ.setdefault(name, value)

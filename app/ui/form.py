@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from app.engine.library import Library
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES, Choice
-from app.generation.request import EMPHASIS_MODES, GenerationRequest
+from app.generation.request import EMPHASIS_MODES
 from app.settings.model import GenerationSettings
 
 AUTOMATIC = "Automatic"
@@ -31,6 +31,8 @@ IDS = {
     "cfg_scale": "txt2img_cfg_scale",
     "seed": "txt2img_seed",
     "emphasis": "txt2img_emphasis",
+    "default_strength": "txt2img_default_strength",
+    "schedule_separator": "txt2img_schedule_separator",
 }
 """The element of each field: the ids that users of other web UIs know from their scripts."""
 ACTIVE: dict[str, Any] = {"interactive": True, "render": False}
@@ -58,6 +60,8 @@ class Form:
     cfg_scale: gr.Slider
     seed: gr.Number
     emphasis: gr.Dropdown
+    default_strength: gr.Number
+    schedule_separator: gr.Dropdown
     generate: gr.Button
     interrupt: gr.Button
     skip: gr.Button
@@ -77,7 +81,7 @@ class Form:
 
     def controls(self) -> dict[str, Component]:
         """Every control by the name of the request's field that it fills."""
-        return {field.name: getattr(self, field.name) for field in fields(GenerationRequest)}
+        return {name: getattr(self, name) for name in IDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class _Controls:
             "cfg_scale": self.slider("CFG scale", "cfg_scale", (1, 30, 0.5)),
             "seed": self.seed(),
             "emphasis": self.choice("Emphasis", "emphasis", EMPHASIS_MODES),
+            "default_strength": self.default_strength(),
+            "schedule_separator": self.schedule_separator(),
         }
 
     def choice(self, label: str, field: str, names: Sequence[str], **layout: Any) -> gr.Dropdown:
@@ -126,6 +132,16 @@ class _Controls:
     def seed(self) -> gr.Number:
         layout = {"precision": 0, "min_width": 120, "scale": 3}
         return gr.Number(self.usual.seed, label="Seed", elem_id=IDS["seed"], **ACTIVE, **layout)
+
+    def default_strength(self) -> gr.Number:
+        layout: dict[str, Any] = {"minimum": -10, "maximum": 10, "step": 0.05, "min_width": 120}
+        elem_id = IDS["default_strength"]
+        return gr.Number(None, label="Default strength", placeholder="setting", elem_id=elem_id, **ACTIVE, **layout)
+
+    def schedule_separator(self) -> gr.Dropdown:
+        choices = [("As in the settings", ""), ("Switches", "switch"), ("Ramps", "ramp")]
+        layout: dict[str, Any] = {"filterable": False, "min_width": 120, "elem_id": IDS["schedule_separator"]}
+        return gr.Dropdown(choices, value="", label="A comma in a schedule", **ACTIVE, **layout)
 
 
 def _names(choices: Sequence[Choice]) -> list[str]:

@@ -15,7 +15,8 @@ from app.engine.engine import Engine
 from app.engine.jobs import Job
 from app.errors import PatchbayError, RequestError
 from app.generation.png import png_bytes
-from app.generation.request import GenerationRequest
+from app.generation.request import WHOLE_NUMBERS, GenerationRequest
+from app.settings import SettingsStore
 from app.ui.live import live_state
 from app.ui.owner import owner_of
 from app.ui.pictures import preview_jpeg
@@ -26,15 +27,17 @@ KEPT = {"cache-control": "private, max-age=31536000, immutable"}
 """An image never changes, and is nobody else's to keep."""
 FOREIGN = 4403
 """The WebSocket close code for a page that is not ours."""
-WHOLE = frozenset({"seed", "steps", "width", "height", "batch_count", "batch_size", "clip_skip"})
+TEXTS = frozenset(field.name for field in fields(GenerationRequest) if isinstance(field.default, str)) | {
+    "schedule_separator"
+}
 LONGEST_TEXT = 100_000
 """Characters of a prompt."""
 
 
-def job_routes(engine: Engine) -> APIRouter:
+def job_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     """The routes about jobs."""
     routes = APIRouter()
-    _add_actions(routes, engine)
+    _add_actions(routes, engine, settings)
     _add_pictures(routes, engine)
 
     @routes.websocket("/app/ws")
@@ -77,28 +80,27 @@ def request_of(values: dict[str, Any]) -> GenerationRequest:
     Raises:
         RequestError: a value is of the wrong type or out of bounds, or there is no such field.
     """
-    known = {field.name: type(field.default) for field in fields(GenerationRequest)}
-    if unknown := sorted(set(values) - set(known)):
+    if unknown := sorted(set(values) - {field.name for field in fields(GenerationRequest)}):
         raise RequestError("There is no such field.", where=", ".join(unknown)[:80])
-    filled = {name: _typed(name, known[name], value) for name, value in values.items() if value is not None}
+    filled = {name: _typed(name, value) for name, value in values.items() if value not in (None, "")}
     return GenerationRequest(**filled).checked()
 
 
-def _typed(name: str, kind: type, value: Any) -> Any:
-    if kind is str:
+def _typed(name: str, value: Any) -> Any:
+    if name in TEXTS:
         if not isinstance(value, str) or len(value) > LONGEST_TEXT:
             raise RequestError(f"This is not a text of at most {LONGEST_TEXT} characters.", where=name)
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RequestError("This is not a number.", where=name)
-    return int(value) if name in WHOLE and value == value // 1 else value
+    return int(value) if name in WHOLE_NUMBERS and value == value // 1 else value
 
 
-def _add_actions(routes: APIRouter, engine: Engine) -> None:
+def _add_actions(routes: APIRouter, engine: Engine, settings: SettingsStore) -> None:
     @routes.post("/app/generate")
     def generate(owner: Owner, values: Annotated[dict[str, Any], Body()]) -> Response:
         try:
-            job = engine.submit(request_of(values), owner)
+            job = engine.submit(request_of(values), owner, folder=settings.folders.outputs)
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
         return JSONResponse({"id": job.id})
@@ -132,8 +134,7 @@ def _add_pictures(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/app/image/{job_id}/{index}")
     def image(job_id: str, index: int, owner: Owner) -> Response:
         """The file itself, with its text."""
-        result = _owned(engine, job_id, owner).result
-        made = result.images if result else ()
+        made = _owned(engine, job_id, owner).images
         if not 0 <= index < len(made):
             raise HTTPException(404, "There is no such image.")
         path = made[index].path

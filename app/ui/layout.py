@@ -90,4 +90,7 @@ def _generation_settings(form: Form) -> None:
             form.seed.render()
             form.seed_random.render()
             form.seed_reuse.render()
+        with gr.Accordion("How prompts are read", open=False), gr.Row():
             form.emphasis.render()
+            form.default_strength.render()
+            form.schedule_separator.render()

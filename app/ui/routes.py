@@ -19,7 +19,7 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     """Every route of the page."""
     routes = APIRouter(include_in_schema=False)
     routes.include_router(_static_routes())
-    routes.include_router(job_routes(engine))
+    routes.include_router(job_routes(engine, settings))
     routes.include_router(prompt_routes(engine, settings))
     return routes
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy
 import pytest
 import webuiapi
 from fastapi import FastAPI
 from PIL import Image
+from safetensors.numpy import save_file
 
 from app.api.routes import router
 from app.generation.infotext import parse_infotext
@@ -43,15 +45,24 @@ class Studio:
         return parse_infotext(json.loads(answer["info"])["infotexts"][0]).request
 
 
+def write_network(
+    path: Path, metadata: dict[str, str], name: str = "lora_unet_x.lora_up.weight", shape: tuple[int, ...] = (4, 2)
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: numpy.zeros(shape, numpy.float32)}, path, metadata)
+
+
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
     models = tmp_path / "models"
     for name in ("checkpoints/a.safetensors", "checkpoints/sub/b.safetensors", "vae/v.safetensors"):
         (models / name).parent.mkdir(parents=True, exist_ok=True)
         (models / name).write_bytes(b"x")
+    write_network(models / "loras" / "sub" / "ink.safetensors", {"ss_output_name": "Ink"})
+    write_network(models / "embeddings" / "word.safetensors", {}, name="emb_params", shape=(3, 16))
     painter = Painter()
-    engine = painting_engine(models, painter)
     settings = SettingsStore(tmp_path, {"paths.models": models})
+    engine = painting_engine(settings, painter)
 
     @asynccontextmanager
     async def running(_app: FastAPI) -> Any:
@@ -230,3 +241,25 @@ def test_png_info_reads_what_an_image_says(studio: Studio) -> None:
         assert answer["parameters"]["Lora hashes"] == "x: 0123"
     assert studio.client.png_info(picture).info
     assert read_infotext(base64.b64decode(content)) == text
+
+
+def test_networks_and_embeddings_are_listed_and_a_new_file_is_found(studio: Studio) -> None:
+    (ink,) = studio.client.get_loras()
+    assert (ink["name"], ink["metadata"]) == ("sub/ink", {"ss_output_name": "Ink"})
+    assert Path(ink["path"]).name == "ink.safetensors" and ink["alias"]
+    word = studio.client.get_embeddings()["loaded"]["word"]
+    assert (word["shape"], word["vectors"]) == (16, 3)
+    write_network(Path(ink["path"]).with_name("new.safetensors"), {})
+    (Path(ink["path"]).parent / "broken.safetensors").write_bytes(b"no network")
+    studio.post("refresh-loras", {}).raise_for_status()
+    studio.post("refresh-embeddings", {}).raise_for_status()
+    assert {each["name"] for each in studio.client.get_loras()} == {"sub/broken", "sub/ink", "sub/new"}
+
+
+def test_images_are_saved_only_when_asked(studio: Studio) -> None:
+    outputs = studio.settings.folders.outputs
+    studio.infotext(prompt="kept nowhere")
+    assert not outputs.exists()
+    studio.infotext(prompt="kept", save_images=True)
+    (saved,) = outputs.rglob("*.png")
+    assert parse_infotext(read_infotext(saved)).request.prompt == "kept"

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STUDIO = ROOT / "tests" / "ui" / "standin.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-STEP_SECONDS = 0.06
+STEP_SECONDS = 0.02
 START_SECONDS = 90
 
 
@@ -76,6 +77,16 @@ class Studio:
             else:
                 return
         raise AssertionError("the studio did not answer")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A prompt with "hold" stops half-way through its steps, until this is left."""
+        hold = self.data / "hold"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
 
     def stop(self) -> None:
         """End the process."""

@@ -1,5 +1,6 @@
 """Laws of the text that an image carries."""
 
+import dataclasses
 import string
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from app.generation.infotext import (
     parse_infotext,
     split_sampler,
 )
-from app.generation.request import BOUNDS, EMPHASIS_MODES, GenerationRequest
+from app.generation.request import BOUNDS, EMPHASIS_MODES, WHOLE_NUMBERS, GenerationRequest
 
 AWKWARD = st.lists(
     st.sampled_from(
@@ -25,14 +26,17 @@ AWKWARD = st.lists(
     max_size=8,
 ).map("".join)  # fmt: skip
 TEXT = st.one_of(st.text(), AWKWARD, st.text(st.characters()))
-NUMBERS = {name: st.integers(int(low), int(high)) for name, low, high in BOUNDS if name != "cfg_scale"}
+NUMBERS = {name: st.integers(int(low), int(high)) for name, low, high in BOUNDS if name in WHOLE_NUMBERS}
 
 
 def requests() -> st.SearchStrategy[GenerationRequest]:
     sizes = st.integers(2, 1024).map(lambda n: 8 * n)
     fields = dict.fromkeys(("prompt", "negative_prompt", "sampler", "schedule_type", "checkpoint", "vae"), TEXT)
     fields |= NUMBERS | {"width": sizes, "height": sizes, "cfg_scale": st.floats(0, 100)}
-    return st.builds(GenerationRequest, **fields, emphasis=st.sampled_from(EMPHASIS_MODES))
+    fields |= {"emphasis": st.sampled_from(EMPHASIS_MODES), "default_strength": st.none() | st.floats(-10, 10)}
+    fields |= {"schedule_separator": st.sampled_from([None, "switch", "ramp"])}
+    assert fields.keys() == {field.name for field in dataclasses.fields(GenerationRequest)}
+    return st.builds(GenerationRequest, **fields)
 
 
 KEYS = st.text(string.ascii_letters + string.digits + " -/", min_size=1, max_size=20).map(

@@ -1,0 +1,98 @@
+"""A request's prompts, read without a model: what they say at each step, and the files of the networks they name.
+
+The page shows this while one types, and a generation begins with it: what cannot be found stops it before a
+checkpoint is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from app.engine.library import Library
+from app.engine.triggers import Applied, TriggerOptions, apply_triggers
+from app.errors import NetworkError, Problem, PromptError
+from app.generation.request import GenerationRequest
+from app.networks.catalog import Catalog
+from app.networks.record import NetworkFile
+from app.prompt.edit import tags
+from app.prompt.schedule import PromptSchedule, ScheduledNetwork, ScheduleOptions, negative_problems, schedule
+from app.settings.model import NetworkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Both prompts over the steps, with trigger words applied; the tags whose network was found, and what is wrong.
+
+    `request` is the one that was read, made to say all that was decided: its prompt holds the trigger words.
+    """
+
+    request: GenerationRequest
+    positive: PromptSchedule
+    negative: PromptSchedule
+    files: tuple[tuple[ScheduledNetwork, NetworkFile], ...]
+    applied: Applied
+    problems: tuple[Problem, ...]
+
+
+def read_prompts(request: GenerationRequest, library: Library, settings: NetworkSettings) -> Reading:
+    """Read both prompts of a request. Never raises on their text."""
+    options = ScheduleOptions(
+        settings.default_strength if request.default_strength is None else request.default_strength,
+        request.schedule_separator or settings.schedule_separator,
+    )
+    applied = triggered(request.prompt, library.networks, settings)
+    positive = schedule(applied.prompt, request.steps, options)
+    negative = schedule(request.negative_prompt, request.steps, options)
+    files, missing = _files(positive.networks, library.networks)
+    request = replace(request, prompt=applied.prompt)
+    if positive.networks:
+        request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
+    ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
+    problems = (*ordered, *negative_problems(negative))
+    return Reading(request, positive, negative, files, applied, allowed(problems, settings))
+
+
+def allowed(problems: Iterable[Problem], settings: NetworkSettings) -> tuple[Problem, ...]:
+    """The problems as the settings see them: where what cannot be used may be left out, errors are warnings."""
+    if settings.missing_network == "warn":
+        return tuple(replace(problem, level="warning") for problem in problems)
+    return tuple(problems)
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Let nothing be made from something other than what the prompts say.
+
+    Raises:
+        PromptError: there is an error among the problems; it carries them all.
+    """
+    problems = tuple(problems)
+    errors = [problem for problem in problems if problem.level == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise PromptError(f"{errors[0]}{more}", problems=problems)
+
+
+def triggered(prompt: str, catalog: Catalog, settings: NetworkSettings) -> Applied:
+    """The prompt with the trigger words of its networks, as the settings apply them."""
+    options = TriggerOptions(settings.auto_apply, settings.auto_apply_count, settings.auto_apply_place)
+    words: list[tuple[str, ...]] = []
+    for tag in tags(prompt) if options.apply != "off" else ():
+        try:
+            words.append(catalog.find(tag.name).trigger_words)
+        except NetworkError:
+            continue  # It is told where the tag's file is looked for.
+    return apply_triggers(prompt, words, options)
+
+
+def _files(
+    networks: Iterable[ScheduledNetwork], catalog: Catalog
+) -> tuple[tuple[tuple[ScheduledNetwork, NetworkFile], ...], tuple[Problem, ...]]:
+    found: list[tuple[ScheduledNetwork, NetworkFile]] = []
+    missing: list[Problem] = []
+    for tag in networks:
+        try:
+            found.append((tag, catalog.find(tag.name)))
+        except NetworkError as error:
+            missing.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
+    return tuple(found), tuple(missing)
