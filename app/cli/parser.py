@@ -38,7 +38,7 @@ def command_line(serve: Run) -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_explain(commands)
     _add_networks(commands)
-    # `bake` and `extract` join here, before the commands that are about the project itself.
+    _add_bake(commands)
     _add_bench(commands)
     test = commands.add_parser("test", help="run the project's tests; pytest's options follow", add_help=False)
     test.set_defaults(run=_test)
@@ -154,6 +154,22 @@ def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
         action.set_defaults(run=_networks)
 
 
+def _add_bake(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("bake", help="write a model with its networks merged into it; prints JSON")
+    parser.add_argument("--model", metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument("--prompt", metavar="TAGS", help="the networks, as <lora:ink:0.8>")
+    parser.add_argument("--out", type=_folder, metavar="DIR", help="a new folder, an empty one, or a baked model")
+    parser.add_argument("--networks", type=_folder, metavar="DIR", help="the networks' folder")
+    parser.add_argument("--step", type=int, metavar="N", help="of a schedule, the strengths of this step (1)")
+    parser.add_argument("--steps", type=int, metavar="M", help="how many steps a schedule runs over")
+    parser.add_argument("--dtype", choices=("fp16", "bf16", "fp32"), help="of the weights; else as they are stored")
+    parser.add_argument("--batch", metavar="FILE", help="a JSON list of jobs, each with the options' names; - is stdin")
+    parser.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
+    parser.add_argument("--json", action="store_true", help="it always prints JSON")
+    parser.set_defaults(run=_bake)
+
+
 def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bench", help="the performance figures, as ratios")
     _add_common(parser)
@@ -178,6 +194,12 @@ def _networks(arguments: argparse.Namespace) -> int:
     from app.cli.networks import networks
 
     return networks(arguments, settings_of(arguments))
+
+
+def _bake(arguments: argparse.Namespace) -> int:
+    from app.cli.bake import bake
+
+    return bake(arguments, settings_of(arguments))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What each button does. Every event runs in the browser: the form's values stay there, and requests go to our routes."""
+"""What each button does. Every event runs in the browser: the form's values stay there; requests go to our routes."""
 
 from __future__ import annotations
 
