@@ -8,6 +8,7 @@ weight gets the same bits whatever is written beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import triton
@@ -124,7 +125,7 @@ def _launch(jobs: Sequence[Job], dtype: torch.dtype, aligned: bool) -> None:
     with torch.device(device):
         table_there, terms_there = torch.tensor(table), torch.tensor(terms or [0])
         strengths_there = torch.tensor(strengths or [0.0], dtype=torch.float32)
-    with torch.cuda.device_of(jobs[0].live):
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         _sum_tiles[(tiles,)](
             *(owners.to(device), table_there, terms_there, strengths_there),
             *(STORED[dtype], aligned, ROWS, COLUMNS, RANKS),
