@@ -1,4 +1,7 @@
-"""`networks list` and `networks show FILE`: the library, and all that a file says of itself. No torch."""
+"""`networks list`, `networks show FILE`, `networks check FILE --model M`: the library, one file, one file on a model.
+
+Only the last loads anything but headers, and so imports torch.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from app.errors import NetworkError, Problem
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from app.diffusion.checkpoint import Checkpoint
     from app.networks.catalog import Catalog, NetworkFile
     from app.networks.hashes import Hashes
     from app.settings import SettingsStore
@@ -24,7 +28,7 @@ INDEX = "index.sqlite"
 
 def networks(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Run the command that was chosen; 1 where a file that was asked for cannot be used."""
-    action = {"list": _list, "show": _show}[arguments.action]
+    action = {"list": _list, "show": _show, "check": _check}[arguments.action]
     return action(arguments, settings)
 
 
@@ -53,17 +57,69 @@ def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
 
 
 def _show(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    file = located(arguments, settings)
+    return _report(arguments, _told(file, settings), file.problems)
+
+
+def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    """What of a file has a place on a model; 1 where nothing may be applied."""
+    file = located(arguments, settings)
+    told = _told(file, settings)
+    if _broken(file.problems):
+        return _report(arguments, told, file.problems)
+    from app.networks.files import read_network
+    from app.networks.resolve import resolve
+
+    model = _model(arguments, settings)
+    try:
+        match = resolve(read_network(file.path), model.components, model.family)
+    except NetworkError as error:
+        problem = Problem("error", error.message, source=str(file.path), hint=error.hint)
+        return _report(arguments, told, (*file.problems, *error.problems, problem))
+    told |= {
+        "model": str(model.path),
+        "model_family": model.family,
+        "matched": match.matched,
+        "unmatched": list(match.unmatched),
+        "mismatched": list(match.mismatched),
+    }
+    return _report(arguments, told, tuple(dict.fromkeys((*file.problems, *match.network.problems, *match.problems))))
+
+
+def _model(arguments: argparse.Namespace, settings: SettingsStore) -> Checkpoint:
+    """The model that `--model` means: a path that exists, else a name in the library.
+
+    Raises:
+        CheckpointError: it is neither, or cannot be read.
+    """
+    from app.diffusion.device import CPU
+    from app.diffusion.loading import load_checkpoint
+    from app.engine.library import Library
+
+    path = Path(arguments.model)
+    if not path.exists():
+        path = Library.of(settings.folders).checkpoints.find(arguments.model).path
+    return load_checkpoint(path, CPU)
+
+
+def _told(file: NetworkFile, settings: SettingsStore) -> dict[str, object]:
     from app.networks.details import details
 
-    file = located(arguments, settings)
-    broken = any(problem.level == "error" for problem in file.problems)
-    told = details(file, None if broken else _hashes(file, settings))
+    return details(file, None if _broken(file.problems) else _hashes(file, settings))
+
+
+def _broken(problems: Iterable[Problem]) -> bool:
+    return any(problem.level == "error" for problem in problems)
+
+
+def _report(arguments: argparse.Namespace, told: dict[str, object], problems: Sequence[Problem]) -> int:
+    """Print what there is to tell of one file; 1 if one of the problems is an error."""
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(told | {"problems": [problem.as_json() for problem in problems]}))
     else:
         _print(_sheet(told))
-    _tell(file.problems)
-    return 1 if broken else 0
+    _tell(problems)
+    return 1 if _broken(problems) else 0
 
 
 def located(arguments: argparse.Namespace, settings: SettingsStore) -> NetworkFile:
@@ -111,7 +167,7 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
         algorithms = ", ".join(file.algorithms) or ("pickle" if file.pickled else "")
         words = ", ".join(file.trigger_words)[:60]
         cells = (file.name, file.base_model, algorithms, file.rank or "", f"{file.size / 1e6:.1f}", words)
-        style = "red" if any(problem.level == "error" for problem in file.problems) else ""
+        style = "red" if _broken(file.problems) else ""
         table.add_row(*(Text(_line(cell)) for cell in cells), style=style)
     return table
 
@@ -119,6 +175,7 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
 ROWS = (
     "name", "path", "kind", "base_model", "reason", "algorithms", "components", "rank", "alpha", "trigger_words",
     "trigger_source", "title", "author", "description", "training", "tag_frequency", "autov2", "autov3", "size",
+    "model", "model_family", "matched", "unmatched", "mismatched",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
@@ -15,6 +16,9 @@ from app.networks.keys import Model
 from app.networks.record import NetworkFile
 from app.networks.resolve import Match, resolve
 from app.prompt.schedule import ScheduledNetwork
+
+Loader = Literal["native", "diffusers"]
+"""Who finds the places of a network's modules: we do, or diffusers does for every file."""
 
 KEPT = 16
 """Networks kept in memory after use; the least recently used goes first."""
@@ -45,8 +49,9 @@ class Bound:
 class NetworkBinder:
     """Reads networks and matches them with one loaded model of one family."""
 
-    def __init__(self, catalog: Catalog, model: Model, family: str) -> None:
+    def __init__(self, catalog: Catalog, model: Model, family: str, loader: Loader = "native") -> None:
         self._catalog = catalog
+        self._loader: Loader = loader
         self._model = model
         self._family = family
         self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
@@ -61,7 +66,7 @@ class NetworkBinder:
         problems: list[Problem] = []
         for tag, file in files:
             try:
-                match = self._match(file)
+                match = self.match(file)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
@@ -71,7 +76,12 @@ class NetworkBinder:
                 networks.append(bound)
         return Bound(tuple(networks), tuple(problems))
 
-    def _match(self, file: NetworkFile) -> Match:
+    def match(self, file: NetworkFile) -> Match:
+        """Where a file's network acts on the model: read and resolved once, until the file changes.
+
+        Raises:
+            NetworkError: the file cannot be read.
+        """
         key = (file.path, file.size, file.mtime_ns)
         match = self._matches.pop(key, None) or resolve(read_network(file.path), self._model, self._family)
         self._matches[key] = match

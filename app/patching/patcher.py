@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
+from app.networks.keys import Model
 from app.patching.formed import Kept, Source, form
 from app.patching.kernels import Formed, Scratch, Term, precise
 from app.patching.memory import SHARE, Memory, MemoryMode, choose, free
 from app.patching.plan import PatchPlan
 from app.patching.slots import Slot
-from app.patching.sources import Model
 from app.patching.weights import Weight, keep
 
 At = Callable[[int], None]
