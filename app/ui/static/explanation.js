@@ -15,6 +15,8 @@ const STEPS = "#txt2img_steps input[type=number]";
 export async function explainPrompts(prompt, negative) {
   const panel = await present("#explanation .problems");
   const view = explanationView(panel.closest("#explanation"));
+  const watchers = [];
+  let answered = { text: null, active: [] };
   const boxes = { prompt: annotated(prompt), negative: annotated(negative) };
   let asked = "";
   let timer = 0;
@@ -37,6 +39,8 @@ export async function explainPrompts(prompt, negative) {
       setTimeout(() => { asked = ""; }, RETRY);
       return;
     }
+    answered = { ...answer, text: asking.prompt };
+    for (const watcher of watchers) watcher(answered);
     for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
       const problems = answer.problems.filter((problem) => problem.source === source);
       boxes[name].show(asking[name], problems, answer.tokens?.[name]);
@@ -54,7 +58,19 @@ export async function explainPrompts(prompt, negative) {
   // The form is also filled without an event: by Gradio, by a slider, after a reload.
   setInterval(() => document.visibilityState === "visible" && JSON.stringify(question()) !== asked && soon(), LOOK);
   explain();
-  return { showStep: view.showStep };
+  return {
+    showStep: view.showStep,
+    /** The explanation of the prompt as it stands now. */
+    async explained() {
+      if (answered.text !== prompt.value) await explain();
+      return answered;
+    },
+    /** Calls `watcher` with every new explanation, and with the one there is. */
+    watch(watcher) {
+      watchers.push(watcher);
+      if (answered.text !== null) watcher(answered);
+    },
+  };
 }
 
 function annotated(box) {
