@@ -1,4 +1,5 @@
-"""`networks list` and `networks show FILE`: the library, and all that a file says of itself. No torch."""
+"""`networks list`, `networks show FILE`: the library, and all that a file says of itself, without torch; `networks
+check FILE --model M`: the file against a model."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ INDEX = "index.sqlite"
 
 def networks(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Run the command that was chosen; 1 where a file that was asked for cannot be used."""
-    action = {"list": _list, "show": _show}[arguments.action]
+    action = {"list": _list, "show": _show, "check": _check}[arguments.action]
     return action(arguments, settings)
 
 
@@ -64,6 +65,21 @@ def _show(arguments: argparse.Namespace, settings: SettingsStore) -> int:
         _print(_sheet(told))
     _tell(file.problems)
     return 1 if broken else 0
+
+
+def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    from app.cli.models import model_at
+    from app.engine.workshop import Workshop
+
+    file = located(arguments, settings)
+    workshop = Workshop(settings.current.networks.loader)
+    fit = workshop.fit(file, workshop.model(model_at(arguments.model, settings)))
+    if arguments.json:
+        print(json.dumps(fit.as_json()))
+    else:
+        _print(_sheet({key: value for key, value in fit.as_json().items() if key != "problems"}, CHECKED))
+    _tell(fit.problems)
+    return 0 if fit.fits else 1
 
 
 def located(arguments: argparse.Namespace, settings: SettingsStore) -> NetworkFile:
@@ -122,12 +138,15 @@ ROWS = (
 )  # fmt: skip
 
 
-def _sheet(told: Mapping[str, Any]) -> Table:
+CHECKED = ("name", "path", "model", "family", "base_model", "reason", "counts", "unmatched", "mismatched")
+
+
+def _sheet(told: Mapping[str, Any], rows: Sequence[str] = ROWS) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False)
-    for name in ROWS:
+    for name in rows:
         value = told.get(name)
         if value not in (None, "", (), [], {}):
             table.add_row(Text(name.replace("_", " "), style="bold"), Text(_line(_phrase(value))))

@@ -21,7 +21,7 @@ from app.errors import Problem, StorageError
 from app.networks.catalog import Catalog
 from app.patching.kernels import Scratch, Term, merge, precise
 from app.patching.plan import PatchPlan, plan
-from app.prompt.schedule import DEFAULTS, ScheduleOptions, schedule
+from app.prompt.schedule import ScheduleOptions, schedule
 
 MARK = "patchbay-bake.json"
 """What tells a baked folder from another: what it was made of."""
@@ -45,7 +45,7 @@ class BakeJob:
     dtype: str = ""
     step: int | None = None
     steps: int = 20
-    options: ScheduleOptions = DEFAULTS
+    options: ScheduleOptions = ScheduleOptions()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
