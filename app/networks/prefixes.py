@@ -8,7 +8,7 @@ from __future__ import annotations
 DENOISERS: tuple[str, ...] = ("unet", "transformer", "transformer_2")
 _FIRST = ("text_encoder",)
 _SECOND = ("text_encoder_2", "text_encoder_3")
-_T5 = ("text_encoder_3", "text_encoder_2")
+_T5 = ("text_encoder_3", "text_encoder_2", "text_encoder")
 _ANY = (*DENOISERS, "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
 
 PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
