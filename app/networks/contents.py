@@ -14,7 +14,7 @@ from pathlib import Path
 from app.errors import NetworkError, Problem
 from app.networks.formats import bundled, split
 from app.networks.header import Header, TensorInfo
-from app.networks.prefixes import ANY, DENOISERS, components_of
+from app.networks.prefixes import DENOISERS, components_of
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("up", "lora"),
@@ -146,7 +146,7 @@ def _component(head: str, denoiser: str) -> str:
     components, name = components_of(head)
     if components == DENOISERS:
         return denoiser
-    if components != ANY:
+    if components[0] not in DENOISERS or len(components) == 1:
         return components[0]
     return next((component for beginning, component in BEGINNINGS if name.startswith(beginning)), "unet")
 
