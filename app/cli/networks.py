@@ -45,10 +45,14 @@ def catalog(arguments: argparse.Namespace, settings: SettingsStore) -> Catalog:
 
 
 def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    from app.networks.details import metadata_of
+
     library = catalog(arguments, settings)
+    if arguments.hash:
+        library.hash_all()
     files = library.entries()
     if arguments.json:
-        print(json.dumps([file.as_card() for file in files]))
+        print(json.dumps([file.as_card() | {"metadata": metadata_of(file)} for file in files]))
     else:
         _print(_overview(files))
     problems = [problem for file in files for problem in file.problems]

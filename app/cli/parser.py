@@ -139,6 +139,7 @@ def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("networks", help="the library of networks, or one of its files")
     actions = parser.add_subparsers(dest="action", metavar="list|show|check", required=True)
     listing = actions.add_parser("list", help="every network in the library")
+    listing.add_argument("--hash", action="store_true", help="read every file to its end, for the hashes not yet known")
     showing = actions.add_parser("show", help="all that can be told of one file")
     showing.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
     checking = actions.add_parser("check", help="what of one file has a place on a model")

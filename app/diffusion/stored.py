@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -158,7 +158,7 @@ def _component(folder: Path) -> StoredComponent:
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     if file.suffix == ".safetensors":
-        return checked_header(file)
+        return checked_header(file).shapes
     return {key: tuple(tensor.shape) for key, tensor in read_pickle(file).items()}
 
 
@@ -179,7 +179,7 @@ def _empty(config: Mapping[str, Any]) -> nn.Module:
         made = getattr(diffusers, name, None)
         if isinstance(made, type) and issubclass(made, diffusers.ModelMixin):
             with init_empty_weights():
-                module: nn.Module = made.from_config(dict(config))
+                module: nn.Module = cast(Any, made).from_config(dict(config))
             return module
     architectures = config.get("architectures")
     name = architectures[0] if isinstance(architectures, list) and architectures else name
@@ -187,7 +187,7 @@ def _empty(config: Mapping[str, Any]) -> nn.Module:
     if not (isinstance(made, type) and issubclass(made, transformers.PreTrainedModel)):
         raise ValueError(f"{name!r} is no model of diffusers or transformers")
     with init_empty_weights():
-        module = made(made.config_class.from_dict(dict(config)))
+        module = made(cast(Any, made).config_class.from_dict(dict(config)))
     return module
 
 
@@ -219,5 +219,3 @@ def _family(components: Mapping[str, StoredComponent]) -> str:
         refiner = unet.config.get("cross_attention_dim") == 1280
         return "sdxl-refiner" if refiner else "sdxl"
     return "sd2" if unet.config.get("cross_attention_dim") == 1024 else "sd15"
-
-
