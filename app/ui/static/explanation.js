@@ -43,7 +43,7 @@ export async function explainPrompts(prompt, negative) {
     for (const watcher of watchers) watcher(answered);
     for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
       const problems = answer.problems.filter((problem) => problem.source === source);
-      boxes[name].show(asking[name], problems, answer.tokens?.[name]);
+      boxes[name].show(asking[name], problems, answer.tokens[name], name === "prompt" ? answer.networks : []);
     }
     view.showProblems(answer.problems);
     view.showAdded(answer.added);
@@ -78,9 +78,8 @@ function annotated(box) {
   const count = element("output", { className: "tokens", title: "Tokens, of the chunks they fill", textContent: "0/75" });
   box.closest(".block").append(count);
   return {
-    show(text, problems, tokens) {
-      layer.show(text, problems);
-      if (!tokens) return;
+    show(text, problems, tokens, networks) {
+      layer.show(text, problems, networks);
       count.textContent = `${tokens.tokens}/${tokens.limit}`;
       count.classList.toggle("long", tokens.limit > 75);
     },

@@ -1,7 +1,7 @@
 // Adding a network to the prompt and taking it away again, as edits that Ctrl+Z undoes.
 
 import { codePointOffsets, replaceText } from "./dom.js";
-import { additions, uses } from "./library.js";
+import { additions, networkCards, uses } from "./library.js";
 
 const MOST_WORDS = 8;
 
@@ -47,6 +47,19 @@ export function networkPicker(prompt, negative, explained) {
       return !was;
     },
     remove,
+    /** Take away the tag at a place in the explanation's list, whatever it names. */
+    async removeTag(index) {
+      const { networks, active } = await explained();
+      const named = active.find((tag) => tag.span[0] === networks[index]?.span[0]);
+      const card = (await networkCards()).find((known) => known.name === named?.name);
+      if (card && active.filter((tag) => tag.name === card.name).length === 1) {
+        await remove(card);
+        return;
+      }
+      const offsets = codePointOffsets(prompt.value);
+      const [start, end] = networks[index].span;
+      changeTo(prompt, without(prompt.value, offsets[start], offsets[end]));
+    },
   };
 }
 
