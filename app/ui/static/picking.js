@@ -32,7 +32,8 @@ export function networkPicker(prompt, negative, explained) {
     const offsets = codePointOffsets(prompt.value);
     let text = prompt.value;
     for (const [start, end] of spans.toReversed()) text = without(text, offsets[start], offsets[end]);
-    for (const word of was.words) text = withoutWord(text, word);
+    const together = withoutWord(text, was.words.join(", "));
+    text = together === text ? was.words.reduce((rest, word) => withoutWord(rest, word), text) : together;
     if (was.negative) changeTo(negative, withoutWord(negative.value, was.negative));
     changeTo(prompt, text);
     additions.set(card, null);
@@ -107,13 +108,13 @@ function wordPlace(text, word) {
 
 const hasWord = (text, word) => wordPlace(text, word) !== null;
 
-/** The text without a word and the comma that joined it. */
+/** The text without some words, and without the comma or space that joined them. */
 function withoutWord(text, word) {
   const place = wordPlace(text, word);
   if (!place) return text;
-  const before = text.slice(0, place[0]);
-  const after = text.slice(place[1]);
-  const comma = after.match(/^\s*,\s*/);
-  if (comma) return before + after.slice(comma[0].length);
-  return before.replace(/\s*,?\s*$/, "") + after;
+  const left = text.slice(0, place[0]).trimEnd();
+  const right = text.slice(place[1]).trimStart();
+  if (!left) return right.replace(/^,\s*/, "");
+  if (!right) return left.replace(/\s*,$/, "");
+  return left + (right.startsWith(",") ? (left.endsWith(",") ? right.slice(1) : right) : ` ${right}`);
 }
