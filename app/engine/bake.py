@@ -19,9 +19,9 @@ from app.diffusion.stored import StoredModel
 from app.engine.workshop import MatchedTag, Workshop, formed
 from app.errors import Problem, StorageError
 from app.networks.catalog import Catalog
-from app.patching.kernels import Scratch, Term, merge, precise
+from app.patching.kernels import Job, Scratch, Term, merge, precise
 from app.patching.plan import PatchPlan, plan
-from app.prompt.schedule import DEFAULTS, ScheduleOptions, schedule
+from app.prompt.schedule import ScheduleOptions, schedule
 
 MARK = "patchbay-bake.json"
 """What tells a baked folder from another: what it was made of."""
@@ -45,7 +45,7 @@ class BakeJob:
     dtype: str = ""
     step: int | None = None
     steps: int = 20
-    options: ScheduleOptions = DEFAULTS
+    options: ScheduleOptions = ScheduleOptions()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
         weight = torch.empty(base.shape, dtype=DTYPES.get(job.dtype, base.dtype))
         with precise():
             terms = [Term(formed(one, name, model), strength) for one, strength in strengths if strength]
-            merge(weight, base, terms, scratch)
+            merge(Job(weight, base, terms), scratch)
         if not bool(torch.isfinite(weight.float()).all()):
             overflows.append(name)
         merged[name] = weight.reshape(stored.shape)

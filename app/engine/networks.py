@@ -46,6 +46,15 @@ class Bound:
         return tuple((network.tag, network.match) for network in self.networks)
 
 
+def matched(path: Path, model: Model, family: str, loader: Loader = "native") -> Match:
+    """Read a network and find its places in a model: ours, and where we find none, or `loader` says so, diffusers'.
+
+    Raises:
+        NetworkError: the file cannot be read.
+    """
+    return resolve(read_network(path), model, family)
+
+
 class NetworkBinder:
     """Reads networks and matches them with one loaded model of one family."""
 
@@ -83,7 +92,7 @@ class NetworkBinder:
             NetworkError: the file cannot be read.
         """
         key = (file.path, file.size, file.mtime_ns)
-        match = self._matches.pop(key, None) or resolve(read_network(file.path), self._model, self._family)
+        match = self._matches.pop(key, None) or matched(file.path, self._model, self._family, self._loader)
         self._matches[key] = match
         while len(self._matches) > KEPT:
             self._matches.popitem(last=False)

@@ -79,7 +79,7 @@ def split(key: str) -> tuple[str, str] | None:
     """
     module, _, suffix = key.partition(".")
     if suffix in SUFFIXES:  # most files are kohya's, whose module names hold no dot
-        return module.removesuffix(OLD_MARK), SUFFIXES[suffix]
+        return module.removesuffix(OLD_MARK) if suffix in OLD else module, SUFFIXES[suffix]
     parts = key.split(".")
     for length in range(min(_LONGEST, len(parts) - 1), 0, -1):
         suffix = ".".join(parts[-length:])

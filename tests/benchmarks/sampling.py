@@ -1,4 +1,4 @@
-"""What a step costs, as a ratio to diffusers' own pipeline on the same model: python -m tests.benchmarks.sampling PATH"""
+"""What a step costs, as a ratio to diffusers' pipeline on the same model: python -m tests.benchmarks.sampling PATH"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import threading
+from contextlib import suppress
 
 import pytest
 import torch
@@ -55,11 +56,11 @@ def test_random_generations_with_errors_end_at_the_base(dtype: torch.dtype, budg
         except (Trouble, KeyboardInterrupt, MemoryError):
             assert bits(live) == base
         assert budget is None or patcher.memory().formed <= budget
-        if turn % 50 == 49:
+        if turn % 100 == 99:
             with patcher.patched(PatchPlan(1)):
                 assert bits(live) == base
             gc.collect()
-            tensors.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+            tensors.append(sum(type(thing) is torch.Tensor for thing in gc.get_objects()))
     assert tensors[-1] <= tensors[0] + 2
     assert pointers(live) == where
     assert patcher.memory().formed == 0
@@ -124,7 +125,7 @@ def test_a_thread_that_dies_leaves_the_base_behind() -> None:
     patcher = Patcher(live)
 
     def work() -> None:
-        with patcher.patched(constant(NETWORKS[0], 1.0, 3)) as at:
+        with suppress(SystemExit), patcher.patched(constant(NETWORKS[0], 1.0, 3)) as at:
             at(2)
             raise SystemExit
 
