@@ -49,7 +49,7 @@ class NetworkBinder:
         self._catalog = catalog
         self._model = model
         self._family = family
-        self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
+        self._matches: OrderedDict[tuple[Path, int, int, Loader], Match] = OrderedDict()
 
     def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]], loader: Loader = "native") -> Bound:
         """Match every tag's network with the model.
