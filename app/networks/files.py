@@ -65,12 +65,31 @@ def read_network(path: Path) -> Network:
         NetworkError: in one line, the file and what is wrong with it: not readable, not a network, or a tensor with
             NaN or infinite numbers, by name. Pickles are read by torch's restricted loader; none is executed.
     """
+    tensors, metadata = read_tensors(path)
+    return network_of(path, tensors, metadata)
+
+
+def read_tensors(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """The tensors of a network's file, as it names and stores them, and its metadata.
+
+    Raises:
+        NetworkError: as `read_network`, where the file cannot be read, is no network, or holds numbers that are none.
+    """
     file = _file(path)
     tensors, metadata = _pickle(file) if file.suffix.lower() in PICKLES else _safetensors(file)
     _check_finite(tensors, file)
+    return tensors, metadata
+
+
+def network_of(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Network:
+    """The network that tensors of these names make.
+
+    Raises:
+        NetworkError: they make none.
+    """
     modules, embeddings, stray = _grouped(tensors)
+    config = configuration(_file(path), metadata)
     found = _Found()
-    config = configuration(file, metadata)
     for name, roles in modules.items():
         found.add(name, roles, config)
     problems = found.problems(stray, str(path))
