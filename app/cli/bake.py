@@ -9,16 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.cli.models import Answer, model_at, networks_in, schedule_options, tell
 from app.engine.bake import DTYPES, BakeJob
 from app.engine.bake import bake as baked
-from app.engine.library import ModelShelf
 from app.engine.workshop import Workshop
-from app.errors import PatchbayError, Problem, RequestError
+from app.errors import PatchbayError, RequestError
 from app.networks.catalog import Catalog
-from app.prompt.schedule import ScheduleOptions
 from app.settings import SettingsStore
 
-Answer = Mapping[str, object]
 FIELDS = ("model", "prompt", "out", "networks", "dtype", "step", "steps")
 """What a job says: the options of the command, by their names."""
 
@@ -41,7 +39,7 @@ class Bench:
     def __init__(self, settings: SettingsStore) -> None:
         self._settings = settings
         self._workshop = Workshop(settings.current.networks.loader)
-        self._catalogs: dict[tuple[Path, ...], Catalog] = {}
+        self._catalogs: dict[str, Catalog] = {}
 
     def bake(self, job: object) -> Answer:
         """The answer to one job.
@@ -57,7 +55,6 @@ class Bench:
         unknown = sorted(str(name) for name in job if name not in FIELDS)
         if unknown:
             raise RequestError("There is no such field.", where=unknown[0], hint=f"They are {', '.join(FIELDS)}.")
-        networks = self._settings.current.networks
         steps = _number(job, "steps") or self._settings.current.generation.steps
         step = _number(job, "step")
         if step is not None and not 1 <= step <= steps:
@@ -66,36 +63,20 @@ class Bench:
         if dtype and dtype not in DTYPES:
             raise RequestError(f"{dtype!r} is none of {', '.join(DTYPES)}.", where="dtype")
         return BakeJob(
-            model=located(_text(job, "model"), self._settings),
+            model=model_at(_text(job, "model"), self._settings),
             prompt=_text(job, "prompt"),
             out=_path(_text(job, "out")),
             networks=self._catalog(_text(job, "networks", "")),
             dtype=dtype,
             step=step,
             steps=steps,
-            options=ScheduleOptions(networks.default_strength, networks.schedule_separator),
+            options=schedule_options(self._settings),
         )
 
     def _catalog(self, folder: str) -> Catalog:
-        folders = self._settings.folders
-        roots = (_path(folder),) if folder else folders.loras
-        if folder and not roots[0].is_dir():
-            raise RequestError("There is no such folder.", where=str(roots[0]))
-        if roots not in self._catalogs:
-            self._catalogs[roots] = Catalog(roots, "lora", folders.data / "index.sqlite")
-        return self._catalogs[roots]
-
-
-def located(model: str, settings: SettingsStore) -> Path:
-    """The folder that an argument means: a path that exists, else a checkpoint's name in the library.
-
-    Raises:
-        CheckpointError: it is neither.
-    """
-    path = _path(model)
-    if path.exists():
-        return path
-    return ModelShelf("checkpoint", settings.folders.checkpoints, "model_index.json").find(model).path
+        if folder not in self._catalogs:
+            self._catalogs[folder] = networks_in(Path(folder) if folder else None, self._settings)
+        return self._catalogs[folder]
 
 
 def _path(text: str) -> Path:
@@ -143,12 +124,7 @@ def _tried(bake: Callable[[object], Answer], job: object) -> Answer:
 
 
 def _told(answer: Answer) -> int:
-    """What is wrong, on standard error; the exit status."""
     if "error" in answer:
         print(answer["detail"], file=sys.stderr)
         return 1
-    problems = answer["problems"]
-    assert isinstance(problems, list)
-    for problem in problems:
-        print(" ".join(f"{problem['level']}: {problem['message']} {problem['hint']}".split()), file=sys.stderr)
-    return 1 if any(problem["level"] == "error" for problem in problems) else 0
+    return tell(answer)

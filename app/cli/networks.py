@@ -17,9 +17,9 @@ from app.errors import NetworkError, Problem
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from app.diffusion.checkpoint import Checkpoint
     from app.networks.catalog import Catalog, NetworkFile
     from app.networks.hashes import Hashes
+    from app.networks.keys import Model
     from app.settings import SettingsStore
 
 INDEX = "index.sqlite"
@@ -71,18 +71,17 @@ def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     told = _told(file, settings)
     if _broken(file.problems):
         return _report(arguments, told, file.problems)
-    from app.networks.files import read_network
-    from app.networks.resolve import resolve
+    from app.engine.matching import matched
 
-    model = _model(arguments, settings)
+    tree, family, path = _tree(arguments, settings)
     try:
-        match = resolve(read_network(file.path), model.components, model.family)
+        match = matched(file.path, tree, family, settings.current.networks.loader)
     except NetworkError as error:
         problem = Problem("error", error.message, source=str(file.path), hint=error.hint)
         return _report(arguments, told, (*file.problems, *error.problems, problem))
     told |= {
-        "model": str(model.path),
-        "model_family": model.family,
+        "model": str(path),
+        "model_family": family,
         "matched": match.matched,
         "unmatched": list(match.unmatched),
         "mismatched": list(match.mismatched),
@@ -90,20 +89,23 @@ def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     return _report(arguments, told, tuple(dict.fromkeys((*file.problems, *match.network.problems, *match.problems))))
 
 
-def _model(arguments: argparse.Namespace, settings: SettingsStore) -> Checkpoint:
-    """The model that `--model` means: a path that exists, else a name in the library.
+def _tree(arguments: argparse.Namespace, settings: SettingsStore) -> tuple[Model, str, Path]:
+    """The modules and the family of the model that `--model` means, and its path. A folder's weights are not read.
 
     Raises:
-        CheckpointError: it is neither, or cannot be read.
+        CheckpointError: there is no such model, or it cannot be read.
     """
+    from app.cli.models import model_at
     from app.diffusion.device import CPU
     from app.diffusion.loading import load_checkpoint
-    from app.engine.library import Library
+    from app.diffusion.stored import open_model
 
-    path = Path(arguments.model)
-    if not path.exists():
-        path = Library.of(settings.folders).checkpoints.find(arguments.model).path
-    return load_checkpoint(path, CPU)
+    path = model_at(arguments.model, settings)
+    if path.is_dir():
+        stored = open_model(path)
+        return stored.modules, stored.family, path
+    loaded = load_checkpoint(path, CPU)
+    return loaded.components, loaded.family, path
 
 
 def _told(file: NetworkFile, settings: SettingsStore) -> dict[str, object]:

@@ -39,6 +39,7 @@ def command_line(serve: Run) -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_networks(commands)
     _add_bake(commands)
+    _add_extract(commands)
     _add_bench(commands)
     test = commands.add_parser("test", help="run the project's tests; pytest's options follow", add_help=False)
     test.set_defaults(run=_test)
@@ -74,6 +75,12 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, as 512x768")
     return int(match[1]), int(match[2])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def _account(text: str) -> str:
@@ -170,6 +177,20 @@ def _add_bake(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_bake)
 
 
+def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("extract", help="write several networks as one LoRA file")
+    parser.add_argument("tags", metavar="TAGS", help="the networks, as '<lora:ink:0.8> <lora:gold:0.5>'")
+    parser.add_argument("--model", required=True, metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FILE", help="a .safetensors file")
+    parser.add_argument("--rank", type=_count, default=0, metavar="R", help="at most; 0: as many as it takes (0)")
+    parser.add_argument("--dtype", choices=("fp16", "bf16", "fp32"), default="fp32", help="of the file (fp32)")
+    parser.add_argument("--networks", type=_folder, metavar="DIR", help="the networks' folder")
+    parser.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_extract)
+
+
 def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bench", help="the performance figures, as ratios")
     _add_common(parser)
@@ -200,6 +221,12 @@ def _bake(arguments: argparse.Namespace) -> int:
     from app.cli.bake import bake
 
     return bake(arguments, settings_of(arguments))
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from app.cli.extract import extract
+
+    return extract(arguments, settings_of(arguments))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -5,10 +5,10 @@ For what works on the files of a model rather than with the model: baking, extra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import diffusers
 import torch
@@ -158,7 +158,7 @@ def _component(folder: Path) -> StoredComponent:
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     if file.suffix == ".safetensors":
-        return checked_header(file).shapes
+        return dict(checked_header(file).shapes)
     return {key: tuple(tensor.shape) for key, tensor in read_pickle(file).items()}
 
 
@@ -174,21 +174,27 @@ def _empty(config: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: it names no class of diffusers' or transformers'.
     """
-    name = config.get("_class_name")
-    if isinstance(name, str):
-        made = getattr(diffusers, name, None)
-        if isinstance(made, type) and issubclass(made, diffusers.ModelMixin):
-            with init_empty_weights():
-                module: nn.Module = cast(Any, made).from_config(dict(config))
-            return module
+    name = str(config.get("_class_name"))
+    ours = _class(diffusers, name, diffusers.ModelMixin)
+    if ours is not None:
+        return _weightless(lambda: ours.from_config(dict(config)))
     architectures = config.get("architectures")
-    name = architectures[0] if isinstance(architectures, list) and architectures else name
-    made = getattr(transformers, str(name), None)
-    if not (isinstance(made, type) and issubclass(made, transformers.PreTrainedModel)):
+    name = str(architectures[0]) if isinstance(architectures, list) and architectures else name
+    theirs = _class(transformers, name, transformers.PreTrainedModel)
+    if theirs is None:
         raise ValueError(f"{name!r} is no model of diffusers or transformers")
+    return _weightless(lambda: theirs(theirs.config_class.from_dict(dict(config))))
+
+
+def _class(library: Any, name: str, base: Any) -> Any:
+    """The library's class of this name; None if it has none that is a model."""
+    found = getattr(library, name, None)
+    return found if isinstance(found, type) and issubclass(found, base) else None
+
+
+def _weightless(make: Callable[[], nn.Module]) -> nn.Module:
     with init_empty_weights():
-        module = made(cast(Any, made).config_class.from_dict(dict(config)))
-    return module
+        return make()
 
 
 def _spellings(name: str) -> list[str]:

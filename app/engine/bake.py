@@ -19,9 +19,9 @@ from app.diffusion.stored import StoredModel
 from app.engine.workshop import MatchedTag, Workshop, formed
 from app.errors import Problem, StorageError
 from app.networks.catalog import Catalog
-from app.patching.kernels import Scratch, Term, merge, precise
+from app.patching.kernels import Job, Scratch, Term, merge, precise
 from app.patching.plan import PatchPlan, plan
-from app.prompt.schedule import DEFAULTS, ScheduleOptions, schedule
+from app.prompt.schedule import ScheduleOptions, schedule
 
 MARK = "patchbay-bake.json"
 """What tells a baked folder from another: what it was made of."""
@@ -45,7 +45,7 @@ class BakeJob:
     dtype: str = ""
     step: int | None = None
     steps: int = 20
-    options: ScheduleOptions = DEFAULTS
+    options: ScheduleOptions = ScheduleOptions()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def bake(job: BakeJob, workshop: Workshop) -> Baked:
     if job.step is None and planned.scheduled:
         message = f"The strengths change over the steps; those of step 1 of {job.steps} are in the model."
         problems.append(Problem("warning", message, hint="Choose another with --step."))
+    problems += [_words(one) for one in matched.tags if one.match.network.embeddings]
     merged, overflows = _merged(model, planned, job)
     problems += [_overflow(name) for name in overflows]
     with _new_folder(job.out) as folder:
@@ -114,11 +115,17 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
         weight = torch.empty(base.shape, dtype=DTYPES.get(job.dtype, base.dtype))
         with precise():
             terms = [Term(formed(one, name, model), strength) for one, strength in strengths if strength]
-            merge(weight, base, terms, scratch)
+            merge(Job(weight, base, terms), scratch)
         if not bool(torch.isfinite(weight.float()).all()):
             overflows.append(name)
         merged[name] = weight.reshape(stored.shape)
     return merged, overflows
+
+
+def _words(one: MatchedTag) -> Problem:
+    words = ", ".join(one.match.network.embeddings)
+    message = f"{one.tag.name}: its bundled words ({words}) cannot become part of a model."
+    return Problem("warning", message, one.tag.span, "Put them in the embeddings folder to use them.")
 
 
 def _overflow(name: str) -> Problem:

@@ -7,9 +7,10 @@ from math import prod
 from pathlib import Path
 
 from app.diffusion.stored import StoredModel, open_model
-from app.engine.networks import Loader, NetworkBinder
+from app.engine.matching import Loader
+from app.engine.networks import NetworkBinder
 from app.errors import NetworkError, Problem
-from app.networks.catalog import Catalog
+from app.networks.catalog import Catalog, NetworkFile
 from app.networks.resolve import Match
 from app.patching.kernels import Dense, Formed, LowRank
 from app.patching.plan import PlannedPatch
@@ -21,6 +22,7 @@ class MatchedTag:
     """A tag, and what the network it names is on the model. One that does not fit has no patches."""
 
     tag: ScheduledNetwork
+    file: NetworkFile
     match: Match
 
     def as_json(self) -> dict[str, object]:
@@ -93,7 +95,7 @@ class Workshop:
         """Every network of the prompt on the model. What is missing, unreadable or for another base is an error."""
         binder = self._binders.get((id(model), catalog))
         if binder is None:
-            binder = NetworkBinder(catalog, model.modules, model.family, self._loader)
+            binder = NetworkBinder(catalog, model.modules, model.family)
             self._binders[id(model), catalog] = binder
         tags: list[MatchedTag] = []
         problems = list(prompt.problems)
@@ -102,11 +104,12 @@ class Workshop:
                 problems.append(Problem("error", f"{tag.name}: a {tag.kind} cannot become part of a model.", tag.span))
                 continue
             try:
-                match = binder.match(catalog.find(tag.name))
+                file = catalog.find(tag.name)
+                match = binder.match(file, self._loader)
             except NetworkError as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
-            tags.append(MatchedTag(tag, match))
+            tags.append(MatchedTag(tag, file, match))
             problems += [replace(one, span=tag.span, source="prompt") for one in match.problems]
             problems += [replace(one, span=tag.span, source="prompt") for one in match.network.problems]
         return MatchedPrompt(tuple(tags), tuple(problems))

@@ -1,5 +1,6 @@
 // Starts the page's scripts once Gradio has drawn what they need. What Gradio's events call is exported from here.
 
+import { activeNetworks } from "./active.js";
 import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
 import { connectForm, whenRecalled } from "./form.js";
@@ -32,6 +33,8 @@ async function start() {
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, explanation.explained);
+  const list = activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker.removeTag);
+  explanation.watch(list.show);
   showNetworks(picker, (seen) => explanation.watch(({ active }) => seen(new Set(active.map((tag) => tag.name)))));
   await whenRecalled.promise;
   document.body.classList.add("ready");

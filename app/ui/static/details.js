@@ -10,14 +10,16 @@ const NOTES = [
   ["notes", "notes", "Notes", ""],
 ];
 
-/** Opens `dialog` on a card. */
-export async function showDetails(dialog, card, picker) {
+/** Opens `dialog` on a card; `onChange` is awaited after something was saved. */
+export async function showDetails(dialog, card, onChange) {
   const close = element("button", { type: "button", className: "close", "aria-label": "Close", textContent: "×" });
   close.addEventListener("click", () => dialog.close());
   const body = element("div", { className: "body", textContent: "Reading…" });
   dialog.replaceChildren(element("header", {}, element("h2", { textContent: card.bare }), close), body);
   dialog.showModal();
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  dialog.onclick = (event) => {
+    if (event.target === dialog) dialog.close();
+  };
   if (card.kind !== "lora") {
     body.replaceChildren(facts([["Word", card.add], ["Base model", card.base], ["Size", bytes(card.size)]]));
     return;
@@ -31,7 +33,7 @@ export async function showDetails(dialog, card, picker) {
     facts(factsOf(told)),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
     ...trainedWords(told),
-    notesForm(dialog, card, told),
+    notesForm(card, told, onChange),
     metadata(told),
   );
 }
@@ -67,7 +69,7 @@ function trainedWords(told) {
   return [element("h3", { textContent: "Trained on" }), element("div", { className: "chips" }, ...chips)];
 }
 
-function notesForm(dialog, card, told) {
+function notesForm(card, told, onChange) {
   const form = element("form", { className: "notes" });
   const fields = NOTES.map(([name, key, label, hint]) => {
     const box = element("textarea", { rows: 2, name, value: told.sidecar?.[key] ?? "", placeholder: hint });
@@ -82,8 +84,8 @@ function notesForm(dialog, card, told) {
     event.preventDefault();
     const values = Object.fromEntries(fields.map(([name, box]) => [name, box.value]));
     const answer = await send("/app/networks/notes", { name: card.name, preferred_weight: Number(weight.value) || 0, ...values });
+    if (answer.ok) await onChange();
     said.textContent = answer.ok ? "Saved." : answer.detail;
-    if (answer.ok) dialog.dispatchEvent(new CustomEvent("network-changed", { bubbles: true }));
   });
   return form;
 }

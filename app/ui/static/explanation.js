@@ -27,10 +27,15 @@ export async function explainPrompts(prompt, negative) {
     steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
     checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
   });
+  const notify = () => watchers.forEach((watcher) => watcher(answered));
   async function explain() {
     const asking = question();
     const key = JSON.stringify(asking);
-    if (key === asked) return;
+    if (key === asked) {
+      // Changed and changed back: what follows the text must hear of that too.
+      if (answered.text === prompt.value) notify();
+      return;
+    }
     asked = key;
     const answer = await send("/app/explain", asking);
     if (asked !== key) return;
@@ -40,10 +45,10 @@ export async function explainPrompts(prompt, negative) {
       return;
     }
     answered = { ...answer, text: asking.prompt };
-    for (const watcher of watchers) watcher(answered);
+    notify();
     for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
       const problems = answer.problems.filter((problem) => problem.source === source);
-      boxes[name].show(asking[name], problems, answer.tokens?.[name]);
+      boxes[name].show(asking[name], problems, answer.tokens[name], name === "prompt" ? answer.networks : []);
     }
     view.showProblems(answer.problems);
     view.showAdded(answer.added);
@@ -78,9 +83,8 @@ function annotated(box) {
   const count = element("output", { className: "tokens", title: "Tokens, of the chunks they fill", textContent: "0/75" });
   box.closest(".block").append(count);
   return {
-    show(text, problems, tokens) {
-      layer.show(text, problems);
-      if (!tokens) return;
+    show(text, problems, tokens, networks) {
+      layer.show(text, problems, networks);
       count.textContent = `${tokens.tokens}/${tokens.limit}`;
       count.classList.toggle("long", tokens.limit > 75);
     },

@@ -26,7 +26,7 @@ export async function showNetworks(picker, watch) {
       isActive: active.has(card.name),
       otherBase: base !== "unknown" && card.base !== "unknown" && card.base !== base ? base : "",
       onPick: () => picker.toggle(card),
-      onDetails: () => showDetails(find(".details"), card, picker),
+      onDetails: () => showDetails(find(".details"), card, reload),
     });
   }
   function filter() {
@@ -48,6 +48,7 @@ export async function showNetworks(picker, watch) {
     find(".none").hidden = all.length > 0;
     filter();
   }
+  const reload = async () => take(await refreshCards());
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
     const answer = name ? await ask(`/app/base.json?checkpoint=${encodeURIComponent(name)}`) : { ok: false };
@@ -61,8 +62,7 @@ export async function showNetworks(picker, watch) {
     event.currentTarget.ariaPressed = String(event.currentTarget.ariaPressed !== "true");
     filter();
   });
-  find(".refresh").addEventListener("click", async () => take(await refreshCards()));
-  panel.addEventListener("network-changed", async () => take(await refreshCards()));
+  find(".refresh").addEventListener("click", reload);
   panel.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.target.matches("input, textarea")) return;
     event.preventDefault();

@@ -1,7 +1,7 @@
 // Adding a network to the prompt and taking it away again, as edits that Ctrl+Z undoes.
 
 import { codePointOffsets, replaceText } from "./dom.js";
-import { additions, uses } from "./library.js";
+import { additions, networkCards, uses } from "./library.js";
 
 const MOST_WORDS = 8;
 
@@ -32,7 +32,8 @@ export function networkPicker(prompt, negative, explained) {
     const offsets = codePointOffsets(prompt.value);
     let text = prompt.value;
     for (const [start, end] of spans.toReversed()) text = without(text, offsets[start], offsets[end]);
-    for (const word of was.words) text = withoutWord(text, word);
+    const together = withoutWord(text, was.words.join(", "));
+    text = together === text ? was.words.reduce((rest, word) => withoutWord(rest, word), text) : together;
     if (was.negative) changeTo(negative, withoutWord(negative.value, was.negative));
     changeTo(prompt, text);
     additions.set(card, null);
@@ -47,6 +48,19 @@ export function networkPicker(prompt, negative, explained) {
       return !was;
     },
     remove,
+    /** Take away the tag at a place in the explanation's list, whatever it names. */
+    async removeTag(index) {
+      const { networks, active } = await explained();
+      const named = active.find((tag) => tag.span[0] === networks[index]?.span[0]);
+      const card = (await networkCards()).find((known) => known.name === named?.name);
+      if (card && active.filter((tag) => tag.name === card.name).length === 1) {
+        await remove(card);
+        return;
+      }
+      const offsets = codePointOffsets(prompt.value);
+      const [start, end] = networks[index].span;
+      changeTo(prompt, without(prompt.value, offsets[start], offsets[end]));
+    },
   };
 }
 
@@ -94,13 +108,13 @@ function wordPlace(text, word) {
 
 const hasWord = (text, word) => wordPlace(text, word) !== null;
 
-/** The text without a word and the comma that joined it. */
+/** The text without some words, and without the comma or space that joined them. */
 function withoutWord(text, word) {
   const place = wordPlace(text, word);
   if (!place) return text;
-  const before = text.slice(0, place[0]);
-  const after = text.slice(place[1]);
-  const comma = after.match(/^\s*,\s*/);
-  if (comma) return before + after.slice(comma[0].length);
-  return before.replace(/\s*,?\s*$/, "") + after;
+  const left = text.slice(0, place[0]).trimEnd();
+  const right = text.slice(place[1]).trimStart();
+  if (!left) return right.replace(/^,\s*/, "");
+  if (!right) return left.replace(/\s*,$/, "");
+  return left + (right.startsWith(",") ? (left.endsWith(",") ? right.slice(1) : right) : ` ${right}`);
 }
