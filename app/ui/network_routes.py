@@ -18,7 +18,7 @@ from app.settings import SettingsStore
 from app.settings.model import NetworkSettings
 from app.ui.marks import Mark, Marks
 from app.ui.network_actions import action_routes
-from app.ui.picking import added_text
+from app.ui.picking import TAG_KINDS, added_text, trigger_words
 from app.ui.picking_routes import picking_routes
 from app.ui.shelves import Shelves, network_key
 from app.ui.thumbnails import Thumbnails, thumbnail_version
@@ -72,6 +72,7 @@ def card(key: str, file: NetworkFile, mark: Mark, networks: NetworkSettings) -> 
         "hash": file.autov3 or file.autov2,
         "weight": file.preferred_weight or networks.default_strength,
         "add": added_text(file, networks),
+        "writes": trigger_words(file) if file.kind in TAG_KINDS else (),
         "picture": picture,
         "problem": file.refused or (str(file.problems[0]) if file.problems else ""),
         "favourite": mark.get("favourite", False),

@@ -124,12 +124,11 @@ def without_piece(text: str, piece: str) -> str:
 
 
 def trigger_words(file: NetworkFile, prompt: str = "") -> tuple[str, ...]:
-    """The words that call a network and do not stand in the prompt, as a prompt writes them."""
-    if file.activation_text:
-        return apply_triggers(prompt, [tuple(words(file.activation_text))], EVERY_WORD).added
-    missing = apply_triggers(prompt, [file.trigger_words[:MOST_WORDS]], EVERY_WORD).added
+    """The words that a click adds, those left out that stand in the prompt, as a prompt writes them."""
+    named = tuple(words(file.activation_text)) or file.trigger_words[:MOST_WORDS]
+    missing = apply_triggers(prompt, [named], EVERY_WORD).added if prompt else named
     # Captions are no prompts: their brackets are brackets.
-    is_caption = file.trigger_source == "training tags"
+    is_caption = not file.activation_text and file.trigger_source == "training tags"
     return tuple(re.sub(r"([()\[\]\\])", r"\\\1", word) for word in missing) if is_caption else missing
 
 

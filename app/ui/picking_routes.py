@@ -16,7 +16,17 @@ from app.settings import SettingsStore
 from app.settings.model import NetworkSettings
 from app.ui.active import active_networks, edited
 from app.ui.marks import Marks
-from app.ui.picking import Picked, add_tag, add_word, added_text, as_added, has_word, remove_tags, without_word
+from app.ui.picking import (
+    Picked,
+    add_tag,
+    add_word,
+    added_text,
+    as_added,
+    has_word,
+    remove_tags,
+    without_piece,
+    without_word,
+)
 from app.ui.shelves import Shelves
 
 LONGEST_PROMPT = 100_000
@@ -37,6 +47,14 @@ class Click(Texts):
     caret: int = Field(0, ge=0)
     box: Literal["prompt", "negative"] = "prompt"
     added: dict[str, Any] | None = None
+
+
+class Word(BaseModel):
+    """A piece of a prompt, to be there or not."""
+
+    text: str = Field("", max_length=LONGEST_PROMPT)
+    word: str = Field(min_length=1, max_length=2000)
+    caret: int = Field(0, ge=0)
 
 
 class TagChange(BaseModel):
@@ -65,6 +83,14 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
             return JSONResponse(error.as_json(), 422)
         answer = asdict(picked) | {"is_added": is_added, "mark": marks.of(file.kind, file.name)}
         return JSONResponse(answer)
+
+    @routes.post("/app/prompt/word")
+    def toggle_word(piece: Word) -> dict[str, Any]:
+        """Take a piece out of a text, or add it after the one that the cursor is in."""
+        shorter = without_piece(piece.text, piece.word)
+        if shorter != piece.text:
+            return {"text": shorter, "is_added": False}
+        return {"text": add_word(piece.text, piece.word, piece.caret)[0], "is_added": True}
 
     @routes.post("/app/prompt/edit")
     def edit(change: TagChange) -> Response:
