@@ -71,7 +71,7 @@ def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     told = _told(file, settings)
     if _broken(file.problems):
         return _report(arguments, told, file.problems)
-    from app.engine.networks import matched
+    from app.engine.matching import matched
 
     tree, family, path = _tree(arguments, settings)
     try:

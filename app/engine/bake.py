@@ -89,6 +89,7 @@ def bake(job: BakeJob, workshop: Workshop) -> Baked:
     if job.step is None and planned.scheduled:
         message = f"The strengths change over the steps; those of step 1 of {job.steps} are in the model."
         problems.append(Problem("warning", message, hint="Choose another with --step."))
+    problems += [_words(one) for one in matched.tags if one.match.network.embeddings]
     merged, overflows = _merged(model, planned, job)
     problems += [_overflow(name) for name in overflows]
     with _new_folder(job.out) as folder:
@@ -119,6 +120,12 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
             overflows.append(name)
         merged[name] = weight.reshape(stored.shape)
     return merged, overflows
+
+
+def _words(one: MatchedTag) -> Problem:
+    words = ", ".join(one.match.network.embeddings)
+    message = f"{one.tag.name}: its bundled words ({words}) cannot become part of a model."
+    return Problem("warning", message, one.tag.span, "Put them in the embeddings folder to use them.")
 
 
 def _overflow(name: str) -> Problem:

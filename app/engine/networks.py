@@ -6,19 +6,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from app.engine.matching import Loader, matched
 from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
-from app.networks.files import read_network
 from app.networks.keys import Model
 from app.networks.record import NetworkFile
-from app.networks.resolve import Match, resolve
+from app.networks.resolve import Match
 from app.prompt.schedule import ScheduledNetwork
-
-Loader = Literal["native", "diffusers"]
-"""Who finds the places of a network's modules: we do, or diffusers does for every file."""
 
 KEPT = 16
 """Networks kept in memory after use; the least recently used goes first."""
@@ -46,26 +42,16 @@ class Bound:
         return tuple((network.tag, network.match) for network in self.networks)
 
 
-def matched(path: Path, model: Model, family: str, loader: Loader = "native") -> Match:
-    """Read a network and find its places in a model: ours, and where we find none, or `loader` says so, diffusers'.
-
-    Raises:
-        NetworkError: the file cannot be read.
-    """
-    return resolve(read_network(path), model, family)
-
-
 class NetworkBinder:
     """Reads networks and matches them with one loaded model of one family."""
 
-    def __init__(self, catalog: Catalog, model: Model, family: str, loader: Loader = "native") -> None:
+    def __init__(self, catalog: Catalog, model: Model, family: str) -> None:
         self._catalog = catalog
-        self._loader: Loader = loader
         self._model = model
         self._family = family
-        self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
+        self._matches: OrderedDict[tuple[Path, int, int, Loader], Match] = OrderedDict()
 
-    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]]) -> Bound:
+    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]], loader: Loader = "native") -> Bound:
         """Match every tag's network with the model.
 
         A network that is unreadable or made for another base is an error at its tag, which then has no effect; what
@@ -75,7 +61,7 @@ class NetworkBinder:
         problems: list[Problem] = []
         for tag, file in files:
             try:
-                match = self.match(file)
+                match = self.match(file, loader)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
@@ -85,14 +71,14 @@ class NetworkBinder:
                 networks.append(bound)
         return Bound(tuple(networks), tuple(problems))
 
-    def match(self, file: NetworkFile) -> Match:
+    def match(self, file: NetworkFile, loader: Loader = "native") -> Match:
         """Where a file's network acts on the model: read and resolved once, until the file changes.
 
         Raises:
             NetworkError: the file cannot be read.
         """
-        key = (file.path, file.size, file.mtime_ns)
-        match = self._matches.pop(key, None) or matched(file.path, self._model, self._family, self._loader)
+        key = (file.path, file.size, file.mtime_ns, loader)
+        match = self._matches.pop(key, None) or matched(file.path, self._model, self._family, loader)
         self._matches[key] = match
         while len(self._matches) > KEPT:
             self._matches.popitem(last=False)

@@ -7,7 +7,8 @@ from math import prod
 from pathlib import Path
 
 from app.diffusion.stored import StoredModel, open_model
-from app.engine.networks import Loader, NetworkBinder
+from app.engine.matching import Loader
+from app.engine.networks import NetworkBinder
 from app.errors import NetworkError, Problem
 from app.networks.catalog import Catalog, NetworkFile
 from app.networks.resolve import Match
@@ -94,7 +95,7 @@ class Workshop:
         """Every network of the prompt on the model. What is missing, unreadable or for another base is an error."""
         binder = self._binders.get((id(model), catalog))
         if binder is None:
-            binder = NetworkBinder(catalog, model.modules, model.family, self._loader)
+            binder = NetworkBinder(catalog, model.modules, model.family)
             self._binders[id(model), catalog] = binder
         tags: list[MatchedTag] = []
         problems = list(prompt.problems)
@@ -104,7 +105,7 @@ class Workshop:
                 continue
             try:
                 file = catalog.find(tag.name)
-                match = binder.match(file)
+                match = binder.match(file, self._loader)
             except NetworkError as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
