@@ -84,15 +84,15 @@ def card(key: str, file: NetworkFile, mark: Mark, networks: NetworkSettings) -> 
 def _add_cards(routes: APIRouter, shelves: Shelves, marks: Marks, settings: SettingsStore) -> None:
     @routes.get("/app/networks.json")
     def cards(request: Request) -> Response:
-        """Every card; an answer of nothing (304) while they are the same."""
+        """Every card and how they are shown; an answer of nothing (304) while they are the same."""
         networks = settings.current.networks
         made = [
             card(key, file, marks.of(kind, file.name), networks)
             for kind in shelves.catalogs
             for key, file in shelves.keyed(kind).items()
         ]
-        view = {"size": networks.card_size, "others": networks.show_other_bases}
-        content = json.dumps({"cards": made, "view": view}, separators=(",", ":")).encode()
+        shown = {"size": networks.card_size, "others": networks.show_other_bases, "cards": made}
+        content = json.dumps(shown, separators=(",", ":")).encode()
         tag = f'"{hashlib.blake2s(content, digest_size=12).hexdigest()}"'
         headers = {"etag": tag, "cache-control": "no-cache"}
         # A proxy, or our own compression, may mark the tag as weak.

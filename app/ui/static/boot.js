@@ -11,6 +11,7 @@ import { networkPicker } from "./picking.js";
 import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
+import { showSettings } from "./settings.js";
 
 export * from "./form.js";
 
@@ -30,6 +31,7 @@ async function start() {
   connectForm(say, results.current);
   followJobs(results.showState, results.showLost);
   readImages();
+  showSettings();
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, say, results.current);

@@ -3,12 +3,12 @@
 import { ask, send } from "./dom.js";
 
 const ADDED = "patchbay.added";
-const NOTHING = { cards: [], view: { size: 160, others: true } };
+const NOTHING = { cards: [], size: 160, others: true };
 
 let known = null;
 
-/** The cards, and how the settings want them shown; asked for once, and again after `refreshCards`. */
-export function library() {
+/** The cards and how they are shown: {cards, size, others}. Asked for once, and again by `refreshLibrary`. */
+export function networkLibrary() {
   known ??= ask("/app/networks.json").then((answer) => {
     if (!answer.ok) {
       known = null;
@@ -24,14 +24,14 @@ export function library() {
 
 /** The cards alone. */
 export async function networkCards() {
-  return (await library()).cards;
+  return (await networkLibrary()).cards;
 }
 
 /** Have the server look at the folders again. */
-export async function refreshCards() {
+export async function refreshLibrary() {
   await send("/app/networks/refresh");
   known = null;
-  return library();
+  return networkLibrary();
 }
 
 /** A route about a card. */

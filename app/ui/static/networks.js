@@ -2,7 +2,7 @@
 
 import { ask, element, present } from "./dom.js";
 import { showDetails } from "./details.js";
-import { favour, library, refreshCards, searchTest } from "./library.js";
+import { favour, networkLibrary, refreshLibrary, searchTest } from "./library.js";
 
 const GAP = 8;
 const UNDER_PICTURE = 78;
@@ -55,9 +55,9 @@ export async function showNetworks(picker, watch) {
     find(".none").hidden = shown.length > 0;
     find(".empty").hidden = total > 0;
   }
-  function take(answer) {
-    all = answer.cards;
-    view = answer.view;
+  function take(library) {
+    view = library;
+    all = library.cards;
     grid.resize(view.size);
     fillChoices(find(".base"), new Map(all.map((card) => [card.base, baseName(card.base)])));
     fillChoices(find(".algorithm"), new Map(all.flatMap((card) => card.algorithms.map((name) => [name, name]))));
@@ -66,7 +66,7 @@ export async function showNetworks(picker, watch) {
   }
   async function reload() {
     looked = Date.now();
-    take(await refreshCards());
+    take(await refreshLibrary());
   }
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
@@ -96,7 +96,7 @@ export async function showNetworks(picker, watch) {
     active = keys;
     grid.redraw();
   });
-  take(await library());
+  take(await networkLibrary());
   askBase();
 }
 
