@@ -1,5 +1,7 @@
-"""`networks list`, `networks show FILE`: the library, and all that a file says of itself, without torch; `networks
-check FILE --model M`: the file against a model."""
+"""`networks list`, `networks show FILE`, `networks check FILE --model M`: the library, one file, one file on a model.
+
+Only the last loads anything but headers, and so imports torch.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.networks.catalog import Catalog, NetworkFile
     from app.networks.hashes import Hashes
+    from app.networks.keys import Model
     from app.settings import SettingsStore
 
 INDEX = "index.sqlite"
@@ -42,10 +45,14 @@ def catalog(arguments: argparse.Namespace, settings: SettingsStore) -> Catalog:
 
 
 def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    from app.networks.details import metadata_of
+
     library = catalog(arguments, settings)
+    if arguments.hash:
+        library.hash_all()
     files = library.entries()
     if arguments.json:
-        print(json.dumps([file.as_card() for file in files]))
+        print(json.dumps([file.as_card() | {"metadata": metadata_of(file)} for file in files]))
     else:
         _print(_overview(files))
     problems = [problem for file in files for problem in file.problems]
@@ -54,32 +61,73 @@ def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
 
 
 def _show(arguments: argparse.Namespace, settings: SettingsStore) -> int:
-    from app.networks.details import details
-
     file = located(arguments, settings)
-    broken = any(problem.level == "error" for problem in file.problems)
-    told = details(file, None if broken else _hashes(file, settings))
-    if arguments.json:
-        print(json.dumps(told))
-    else:
-        _print(_sheet(told))
-    _tell(file.problems)
-    return 1 if broken else 0
+    return _report(arguments, _told(file, settings), file.problems)
 
 
 def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
-    from app.cli.models import model_at
-    from app.engine.workshop import Workshop
-
+    """What of a file has a place on a model; 1 where nothing may be applied."""
     file = located(arguments, settings)
-    workshop = Workshop(settings.current.networks.loader)
-    fit = workshop.fit(file, workshop.model(model_at(arguments.model, settings)))
+    told = _told(file, settings)
+    if _broken(file.problems):
+        return _report(arguments, told, file.problems)
+    from app.engine.matching import matched
+
+    tree, family, path = _tree(arguments, settings)
+    try:
+        match = matched(file.path, tree, family, settings.current.networks.loader)
+    except NetworkError as error:
+        problem = Problem("error", error.message, source=str(file.path), hint=error.hint)
+        return _report(arguments, told, (*file.problems, *error.problems, problem))
+    amiss = {*match.unmatched, *match.mismatched}
+    told |= {
+        "model": str(path),
+        "model_family": family,
+        "matched": match.matched,
+        "matched_modules": [module for module in match.network.modules if module not in amiss],
+        "unmatched": list(match.unmatched),
+        "mismatched": list(match.mismatched),
+    }
+    return _report(arguments, told, tuple(dict.fromkeys((*file.problems, *match.network.problems, *match.problems))))
+
+
+def _tree(arguments: argparse.Namespace, settings: SettingsStore) -> tuple[Model, str, Path]:
+    """The modules and the family of the model that `--model` means, and its path. A folder's weights are not read.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    from app.cli.models import model_at
+    from app.diffusion.device import CPU
+    from app.diffusion.loading import load_checkpoint
+    from app.diffusion.stored import open_model
+
+    path = model_at(arguments.model, settings)
+    if path.is_dir():
+        stored = open_model(path)
+        return stored.modules, stored.family, path
+    loaded = load_checkpoint(path, CPU)
+    return loaded.components, loaded.family, path
+
+
+def _told(file: NetworkFile, settings: SettingsStore) -> dict[str, object]:
+    from app.networks.details import details
+
+    return details(file, None if _broken(file.problems) else _hashes(file, settings))
+
+
+def _broken(problems: Iterable[Problem]) -> bool:
+    return any(problem.level == "error" for problem in problems)
+
+
+def _report(arguments: argparse.Namespace, told: dict[str, object], problems: Sequence[Problem]) -> int:
+    """Print what there is to tell of one file; 1 if one of the problems is an error."""
     if arguments.json:
-        print(json.dumps(fit.as_json()))
+        print(json.dumps(told | {"problems": [problem.as_json() for problem in problems]}))
     else:
-        _print(_sheet({key: value for key, value in fit.as_json().items() if key != "problems"}, CHECKED))
-    _tell(fit.problems)
-    return 0 if fit.fits else 1
+        _print(_sheet(told))
+    _tell(problems)
+    return 1 if _broken(problems) else 0
 
 
 def located(arguments: argparse.Namespace, settings: SettingsStore) -> NetworkFile:
@@ -127,7 +175,7 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
         algorithms = ", ".join(file.algorithms) or ("pickle" if file.pickled else "")
         words = ", ".join(file.trigger_words)[:60]
         cells = (file.name, file.base_model, algorithms, file.rank or "", f"{file.size / 1e6:.1f}", words)
-        style = "red" if any(problem.level == "error" for problem in file.problems) else ""
+        style = "red" if _broken(file.problems) else ""
         table.add_row(*(Text(_line(cell)) for cell in cells), style=style)
     return table
 
@@ -135,18 +183,16 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
 ROWS = (
     "name", "path", "kind", "base_model", "reason", "algorithms", "components", "rank", "alpha", "trigger_words",
     "trigger_source", "title", "author", "description", "training", "tag_frequency", "autov2", "autov3", "size",
+    "model", "model_family", "matched", "unmatched", "mismatched",
 )  # fmt: skip
 
 
-CHECKED = ("name", "path", "model", "family", "base_model", "reason", "counts", "unmatched", "mismatched")
-
-
-def _sheet(told: Mapping[str, Any], rows: Sequence[str] = ROWS) -> Table:
+def _sheet(told: Mapping[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False)
-    for name in rows:
+    for name in ROWS:
         value = told.get(name)
         if value not in (None, "", (), [], {}):
             table.add_row(Text(name.replace("_", " "), style="bold"), Text(_line(_phrase(value))))

@@ -18,6 +18,8 @@ Offload = Literal["none", "model"]
 """`model`: a component is on the device only while it works, and in RAM otherwise."""
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+EXHAUSTED = ("can't allocate memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What the CPU's, Apple's and cuBLAS' allocators say in a plain RuntimeError."""
 SMALL_MEMORY = 6 * 1024**3
 """Bytes of device memory below which components take turns from the start."""
 
@@ -139,8 +141,8 @@ def _xformers_works(device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator raised this; the CPU's raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether an allocator raised this."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in EXHAUSTED)
 
 
 @contextmanager

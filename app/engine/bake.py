@@ -19,7 +19,7 @@ from app.diffusion.stored import StoredModel
 from app.engine.workshop import MatchedTag, Workshop, formed
 from app.errors import Problem, StorageError
 from app.networks.catalog import Catalog
-from app.patching.kernels import Scratch, Term, merge, precise
+from app.patching.kernels import Job, Scratch, Term, merge, precise
 from app.patching.plan import PatchPlan, plan
 from app.prompt.schedule import ScheduleOptions, schedule
 
@@ -115,7 +115,7 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
         weight = torch.empty(base.shape, dtype=DTYPES.get(job.dtype, base.dtype))
         with precise():
             terms = [Term(formed(one, name, model), strength) for one, strength in strengths if strength]
-            merge(weight, base, terms, scratch)
+            merge(Job(weight, base, terms), scratch)
         if not bool(torch.isfinite(weight.float()).all()):
             overflows.append(name)
         merged[name] = weight.reshape(stored.shape)

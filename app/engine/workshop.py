@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from app.diffusion.stored import StoredModel, open_model
-from app.engine.matching import Loader, matched
+from app.engine.matching import Loader
 from app.engine.networks import NetworkBinder
 from app.errors import NetworkError, Problem
 from app.networks.catalog import Catalog, NetworkFile
@@ -47,50 +47,6 @@ class MatchedPrompt:
     def pairs(self) -> tuple[tuple[ScheduledNetwork, Match], ...]:
         """What a plan is made of."""
         return tuple((one.tag, one.match) for one in self.tags)
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One network file against one model."""
-
-    file: NetworkFile
-    model: StoredModel
-    match: Match
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Of the file, and of what the model has no place for."""
-        return (*self.match.network.problems, *self.match.problems)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the network can be used on the model."""
-        return self.match.matched > 0 and all(problem.level != "error" for problem in self.problems)
-
-    def as_json(self) -> dict[str, object]:
-        """What `networks check` prints; modules are named as the file names them."""
-        match = self.match
-        amiss = {*match.unmatched, *match.mismatched}
-        return {
-            "name": self.file.name,
-            "path": str(self.file.path),
-            "model": str(self.model.path),
-            "family": self.model.family,
-            "base_model": match.network.base.family,
-            "reason": match.network.base.reason,
-            "fits": self.fits,
-            "matched": match.matched,
-            "unmatched": list(match.unmatched),
-            "mismatched": list(match.mismatched),
-            "matched_modules": [module for module in match.network.modules if module not in amiss],
-            "counts": {
-                "matched": match.matched,
-                "unmatched": len(match.unmatched),
-                "mismatched": len(match.mismatched),
-            },
-            "parameters": sorted(match.patches),
-            "problems": [problem.as_json() for problem in self.problems],
-        }
 
 
 def formed(planned: PlannedPatch, name: str, model: StoredModel) -> Formed:
@@ -134,14 +90,6 @@ class Workshop:
             model = self._models[path] = open_model(path)
             self._binders.clear()
         return model
-
-    def fit(self, file: NetworkFile, model: StoredModel) -> Fit:
-        """One file, wherever it lies, on a model.
-
-        Raises:
-            NetworkError: it cannot be read.
-        """
-        return Fit(file, model, matched(file.path, model.modules, model.family, self._loader))
 
     def matched(self, model: StoredModel, catalog: Catalog, prompt: PromptSchedule) -> MatchedPrompt:
         """Every network of the prompt on the model. What is missing, unreadable or for another base is an error."""

@@ -228,7 +228,7 @@ def _judged(network: Network, family: str, tally: _Tally) -> Match:
     wrong = ""
     if UNKNOWN not in (family, base.family) and family != base.family:
         wrong = f"{name} was made for {base.family} ({base.reason}) and this model is {family}"
-    elif (tally.mismatched and matched <= amiss) or (amiss and not matched):
+    elif (tally.mismatched and matched < amiss) or (amiss and not matched):
         kind = "" if base.family == UNKNOWN else f"; it was made for {base.family} ({base.reason})"
         wrong = f"{name} does not belong to this model{kind}"
     source = str(network.path)

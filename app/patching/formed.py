@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from app.errors import NetworkError
+from app.networks.resolve import PlacedPatch
 from app.patching.kernels import Dense, Formed, LowRank
 from app.patching.slots import Slot
-from app.patching.sources import Patch
 
 META = torch.device("meta")
 
@@ -21,7 +21,7 @@ META = torch.device("meta")
 class Source:
     """A patch with the ranks kept of it. Two are equal if they are the same patch, not merely alike."""
 
-    patch: Patch
+    patch: PlacedPatch
     ranks: int | None
 
     def __eq__(self, other: object) -> bool:

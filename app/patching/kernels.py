@@ -45,6 +45,28 @@ class Term:
     strength: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A sum to write: base + Σ strength · Δ into `live`, which keeps its storage.
+
+    `base` has the shape and dtype of `live`, on its device or in host memory; the deltas are on the device of `live`.
+    """
+
+    live: Tensor
+    base: Tensor
+    terms: Sequence[Term]
+
+    @property
+    def rows(self) -> int:
+        """The rows of the weight as a matrix."""
+        return self.live.shape[0] if self.live.dim() else 1
+
+    @property
+    def columns(self) -> int:
+        """The columns of the weight as a matrix: 1 for a vector."""
+        return self.live.numel() // self.rows
+
+
 class Scratch:
     """A float32 buffer that grows to the largest slab asked for, and is used again."""
 
@@ -81,38 +103,41 @@ def precise() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def merge(live: Tensor, base: Tensor, terms: Sequence[Term], scratch: Scratch) -> None:
-    """Write base + Σ strength · Δ into `live`, which keeps its storage.
-
-    `base` has the shape and dtype of `live`, on its device or in host memory; the deltas are float32 on the device of
-    `live`. The result depends on the arguments alone: the dense terms in their order, then the low-rank ones as one
-    product, so equal arguments give equal bits. Without terms it is a copy.
+def merge(job: Job, scratch: Scratch) -> None:
+    """Do one job. The result depends on the job alone: the dense terms in their order, then the low-rank ones as one
+    product, so equal jobs give equal bits. Without terms it is a copy.
     """
+    live, base = job.live, job.base
     if live.numel() == 0:
         return
-    if not terms:
-        live.copy_(base, non_blocking=True)
+    ahead = live.device.type != "cpu"
+    if not job.terms:
+        live.copy_(base, non_blocking=ahead)
         return
-    dense = [(_matrix(term.formed.delta), term.strength) for term in terms if isinstance(term.formed, Dense)]
-    product = _stacked([(term.formed, term.strength) for term in terms if isinstance(term.formed, LowRank)])
-    rows = live.shape[0] if live.dim() else 1
-    columns = live.numel() // rows
-    direct = live.is_contiguous()
-    target, source = (_matrix(live), _matrix(base)) if direct else (live, base)
-    height = rows if not direct else _height(rows, columns, SLAB if live.device.type == "cpu" else DEVICE_SLAB)
-    in_place = direct and live.dtype == torch.float32
-    for top in range(0, rows, height):
-        part = slice(top, min(top + height, rows))
-        here, there = (target[part], source[part]) if direct else (target, source)
-        total = here if in_place else scratch.take(part.stop - part.start, columns, live.device)
-        (total if direct else total.view(live.shape)).copy_(there, non_blocking=True)
+    dense = [(_matrix(term.formed.delta), term.strength) for term in job.terms if isinstance(term.formed, Dense)]
+    product = _stacked([(term.formed, term.strength) for term in job.terms if isinstance(term.formed, LowRank)])
+    flat = live.is_contiguous()
+    target, source = (_matrix(live), _matrix(base)) if flat else (live, base)
+    for part in _slabs(job) if flat else (slice(0, job.rows),):
+        here = target[part] if flat else target
+        in_place = flat and live.dtype == torch.float32
+        total = _matrix(here) if in_place else scratch.take(part.stop - part.start, job.columns, live.device)
+        (total if flat else total.view(live.shape)).copy_(source[part] if flat else source, non_blocking=ahead)
         for delta, strength in dense:
             total.add_(delta[part], alpha=strength)
         if product:
             up, down, strength = product
             total.addmm_(up[part], down, alpha=strength)
         if not in_place:
-            here.copy_(total if direct else total.view(live.shape))
+            here.copy_(total if flat else total.view(live.shape))
+
+
+def _slabs(job: Job) -> Iterator[slice]:
+    """Runs of rows, of equal height, that together are all of them."""
+    most = max(1, min(job.rows, (SLAB if job.live.device.type == "cpu" else DEVICE_SLAB) // job.columns))
+    height = -(-job.rows // -(-job.rows // most))
+    for top in range(0, job.rows, height):
+        yield slice(top, min(top + height, job.rows))
 
 
 def _stacked(factors: Sequence[tuple[LowRank, float]]) -> tuple[Tensor, Tensor, float] | None:
@@ -124,12 +149,6 @@ def _stacked(factors: Sequence[tuple[LowRank, float]]) -> tuple[Tensor, Tensor, 
         return formed.up, formed.down, strength
     ups = torch.cat([formed.up * strength for formed, strength in factors], dim=1)
     return ups, torch.cat([formed.down for formed, _ in factors]), 1.0
-
-
-def _height(rows: int, columns: int, slab: int) -> int:
-    """Rows of equal slabs of at most `slab` numbers."""
-    slabs = -(-rows // max(1, min(rows, slab // columns)))
-    return -(-rows // slabs)
 
 
 def _matrix(tensor: Tensor) -> Tensor:

@@ -48,6 +48,11 @@ def free(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def fits(need: int, device: torch.device) -> bool:
+    """Whether a device has room for `need` bytes and for the generation after them."""
+    return need + RESERVE <= free(device)
+
+
 def choose(mode: MemoryMode, need: int, device: torch.device) -> Keeping:
     """How to keep `need` bytes of pristine weights whose live ones are on `device`; said in the log."""
     keeping = _fitting(need, device) if mode == "auto" else mode
@@ -64,9 +69,6 @@ def choose(mode: MemoryMode, need: int, device: torch.device) -> Keeping:
 
 
 def _fitting(need: int, device: torch.device) -> Keeping:
-    if need + RESERVE <= free(device):
+    if fits(need, device):
         return "device"
-    host = torch.device("cpu")
-    if device != host and need + RESERVE <= free(host):
-        return "pinned"
-    return "forward"
+    return "pinned" if device.type == "cuda" and fits(need, torch.device("cpu")) else "forward"

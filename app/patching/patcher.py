@@ -8,12 +8,13 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
+from app.networks.keys import Model
 from app.patching.formed import Kept, Source, form
-from app.patching.kernels import Formed, Scratch, Term, precise
-from app.patching.memory import SHARE, Memory, MemoryMode, choose, free
+from app.patching.kernels import Formed, Term, precise
+from app.patching.memory import SHARE, Memory, MemoryMode, choose, fits, free
+from app.patching.merger import Merger
 from app.patching.plan import PatchPlan
 from app.patching.slots import Slot
-from app.patching.sources import Model
 from app.patching.weights import Weight, keep
 
 At = Callable[[int], None]
@@ -24,6 +25,9 @@ Mix = tuple[tuple[Source, float], ...]
 
 Curves = Mapping[str, tuple[tuple[Source, tuple[float, ...]], ...]]
 """By parameter: its patches, and their strength at each step."""
+
+BATCH = 1 << 28
+"""Numbers written at one time: what their deltas hold meanwhile is bounded, where they may not be kept."""
 
 
 class Patcher:
@@ -40,7 +44,7 @@ class Patcher:
         self._holds: dict[str, Mix | None] = {}
         """What each touched weight holds; None while it is being written, so that an interrupt cannot deceive us."""
         self._kept = Kept(budget)
-        self._scratch = Scratch()
+        self._merger = Merger()
         self._standing: tuple[object, object] = (None, None)
 
     @contextmanager
@@ -86,6 +90,13 @@ class Patcher:
             self.restore()
             raise
 
+    def trim(self) -> None:
+        """Give back the copies of weights that are pristine now. They are taken again when a network needs them."""
+        for name in [name for name, mix in self._holds.items() if mix == ()]:
+            del self._weights[name], self._holds[name]
+            self._kept.keep_only({}, name.__eq__)
+        self._merger.scratch.clear()
+
     @property
     def touched(self) -> frozenset[str]:
         """The parameters whose pristine weights are kept."""
@@ -94,7 +105,7 @@ class Patcher:
     def memory(self) -> Memory:
         """What is held now."""
         pristine = sum(weight.nbytes for weight in self._weights.values())
-        return Memory(pristine, self._kept.nbytes, self._scratch.nbytes, self._kept.budget or 0)
+        return Memory(pristine, self._kept.nbytes, self._merger.scratch.nbytes, self._kept.budget or 0)
 
     def pristine(self, name: str) -> Tensor:
         """W₀ of a parameter, whatever its live weight holds: a float32 copy on the live weight's device."""
@@ -115,6 +126,8 @@ class Patcher:
         if self._kept.budget is None:
             self._kept.budget = free(device) // SHARE
         need = sum(slot.live.nbytes for slot in slots if slot.mergeable)
+        if self._mode == "auto" and not fits(need, device):
+            self.trim()
         keeping = choose(self._mode, need, device) if need else "forward"
         for slot in slots:
             self._weights[slot.name] = keep(slot, keeping)
@@ -123,18 +136,38 @@ class Patcher:
     def _set(self, plan: PatchPlan, curves: Curves, step: int) -> None:
         """Write the weights that are to change; the scheduled ones first, whose deltas are the ones worth keeping."""
         others = [name for name in self._weights if name not in curves and plan.covers(name)]
+        mixes: dict[str, Mix] = {}
         with precise():
             for name in (*sorted(curves, key=lambda name: name not in plan.scheduled), *others):
                 mix = tuple((one, curve[step - 1]) for one, curve in curves.get(name, ()) if curve[step - 1])
                 if self._holds[name] != mix:
-                    self._write(name, mix)
+                    mixes[name] = mix
+            for batch in self._batches(mixes):
+                self._write(batch)
 
-    def _write(self, name: str, mix: Mix) -> None:
-        weight = self._weights[name]
-        terms = [Term(self._form(weight.slot, one), strength) for one, strength in mix]
-        self._holds[name] = None
-        weight.set(terms, self._scratch)
-        self._holds[name] = mix
+    def _batches(self, mixes: Mapping[str, Mix]) -> Iterator[dict[str, Mix]]:
+        """What to write at one time: much where it is done together, little where deltas may not be kept."""
+        batch: dict[str, Mix] = {}
+        weight = 0
+        for name, mix in mixes.items():
+            live = self._weights[name].slot.live
+            batch[name] = mix
+            weight += live.numel()
+            if weight >= BATCH or not self._merger.together(live.device):
+                yield batch
+                batch, weight = {}, 0
+        if batch:
+            yield batch
+
+    def _write(self, mixes: Mapping[str, Mix]) -> None:
+        terms = {
+            name: [Term(self._form(self._weights[name].slot, one), strength) for one, strength in mix]
+            for name, mix in mixes.items()
+        }
+        self._holds.update(dict.fromkeys(mixes))
+        jobs = [self._weights[name].set(found) for name, found in terms.items()]
+        self._merger.write([job for job in jobs if job])
+        self._holds.update(mixes)
 
     def _form(self, slot: Slot, source: Source) -> Formed:
         device = slot.live.device
@@ -142,9 +175,7 @@ class Patcher:
 
     def _restore(self, name: str) -> None:
         with precise():
-            self._holds[name] = None
-            self._weights[name].set((), self._scratch)
-            self._holds[name] = ()
+            self._write({name: ()})
 
     def _slot(self, name: str) -> Slot:
         """Find a parameter by its full name ("unet.mid_block.….weight")."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from app.errors import Level, Problem
+from app.networks.keys import Model
 from app.patching.blocks import NUMBERED, OUTSIDE, Blocks, blocks, ratios
-from app.patching.sources import Model, Tag
+from app.prompt.schedule import ScheduledNetwork
 
 ENCODERS: Mapping[str, str] = {"text_encoder": "te1", "text_encoder_2": "te2", "text_encoder_3": "te3"}
 MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -37,7 +38,7 @@ class Places:
         self._names = frozenset[str]().union(*(found.names for found in self._blocks.values()))
         self._place = cache(self._find)
 
-    def strength(self, tag: Tag, parameter: str) -> tuple[float, ...]:
+    def strength(self, tag: ScheduledNetwork, parameter: str) -> tuple[float, ...]:
         """The strength of a tag on "component.parameter" at each step, block weights included."""
         component, keys, name = self._place(parameter)
         if component not in self._wanted(tag):
@@ -46,7 +47,7 @@ class Places:
         ratio = self._ratio(tag, component, name)
         return curve if ratio == 1 else tuple(value * ratio for value in curve)
 
-    def problems(self, tag: Tag) -> Iterable[Problem]:
+    def problems(self, tag: ScheduledNetwork) -> Iterable[Problem]:
         """What the tag names that this model does not have."""
         known = {key for component, key in ENCODERS.items() if component in self._components}
         for key in tag.strengths:
@@ -73,7 +74,7 @@ class Places:
         block = self._blocks[component].of(name) if component in self._blocks else OUTSIDE
         return component, tuple(key for key in (block.name, block.group, "unet") if key), block.name
 
-    def _wanted(self, tag: Tag) -> frozenset[str]:
+    def _wanted(self, tag: ScheduledNetwork) -> frozenset[str]:
         """The components of this model the tag applies to."""
         if tag.module is None:
             return self._components
@@ -83,7 +84,7 @@ class Places:
         return frozenset()
 
     @staticmethod
-    def _ratio(tag: Tag, component: str, block: str | None) -> float:
+    def _ratio(tag: ScheduledNetwork, component: str, block: str | None) -> float:
         """The block weight of a place: BASE for text encoders; 1 outside all blocks."""
         if tag.lbw is None:
             return 1.0
@@ -103,7 +104,7 @@ class Places:
         return f"Its blocks are {', '.join(runs)}." if runs else "It has no blocks."
 
     @staticmethod
-    def _problem(tag: Tag, what: str, hint: str, level: Level = "error") -> Problem:
+    def _problem(tag: ScheduledNetwork, what: str, hint: str, level: Level = "error") -> Problem:
         return Problem(level, f"{tag.name}: {what}", tag.span, hint)
 
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from math import fsum
 
 from app.errors import Problem
+from app.networks.keys import Model
+from app.networks.resolve import Match, PlacedPatch
 from app.patching.places import Places
-from app.patching.sources import Match, Model, Patch, Tag
+from app.prompt.schedule import ScheduledNetwork
 
 Curve = tuple[float, ...]
 """A strength at each step."""
@@ -22,7 +24,7 @@ Rank = tuple[str, int, int]
 class PlannedPatch:
     """A patch and its strength at each step. `ranks` keeps that many of its ranks; `order` is its place in the sum."""
 
-    patch: Patch
+    patch: PlacedPatch
     strengths: Curve
     ranks: int | None = None
     order: Rank = ("", 0, 0)
@@ -100,7 +102,7 @@ class PatchPlan:
         return {state: tuple(steps) for state, steps in found.items()}
 
 
-def plan(networks: Sequence[tuple[Tag, Match]], model: Model, steps: int) -> PatchPlan:
+def plan(networks: Sequence[tuple[ScheduledNetwork, Match]], model: Model, steps: int) -> PatchPlan:
     """Give every patch its strength at every step.
 
     A parameter whose patches are 0 throughout is not in the plan. Patches of one network under several tags add up. A
@@ -125,7 +127,7 @@ def plan(networks: Sequence[tuple[Tag, Match]], model: Model, steps: int) -> Pat
     return PatchPlan(steps, {name: kept for name, all_ in patches.items() if (kept := _kept(all_))}, tuple(problems))
 
 
-def _planned(tag: Tag, match: Match, places: Places) -> Iterable[tuple[str, PlannedPatch]]:
+def _planned(tag: ScheduledNetwork, match: Match, places: Places) -> Iterable[tuple[str, PlannedPatch]]:
     path = match.network.path.as_posix()
     for name, patches in match.patches.items():
         curve = places.strength(tag, name)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.errors import NetworkError
 from app.patching.branch import Branch
-from app.patching.kernels import Scratch, Term, merge
+from app.patching.kernels import Job, Term
 from app.patching.memory import Keeping
 from app.patching.slots import Slot
 
@@ -28,8 +28,8 @@ class Weight(Protocol):
     def pristine(self) -> Tensor:
         """A float32 copy of W₀."""
 
-    def set(self, terms: Sequence[Term], scratch: Scratch) -> None:
-        """Act as W₀ + Σ strength · Δ."""
+    def set(self, terms: Sequence[Term]) -> Job | None:
+        """Act as W₀ + Σ strength · Δ: done, or the job that does it."""
 
 
 class MergedWeight:
@@ -50,8 +50,8 @@ class MergedWeight:
     def pristine(self) -> Tensor:
         return self._base.to(self.slot.live.device, torch.float32, copy=True)
 
-    def set(self, terms: Sequence[Term], scratch: Scratch) -> None:
-        merge(self.slot.live, self._base, terms, scratch)
+    def set(self, terms: Sequence[Term]) -> Job:
+        return Job(self.slot.live, self._base, terms)
 
 
 class BranchedWeight:
@@ -68,7 +68,7 @@ class BranchedWeight:
     def pristine(self) -> Tensor:
         return self.slot.read()
 
-    def set(self, terms: Sequence[Term], scratch: Scratch) -> None:
+    def set(self, terms: Sequence[Term]) -> None:
         self._branch.set(terms)
 
 

@@ -28,9 +28,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_list_prints_every_file_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["networks", "list", "--dir", str(folder), "--json"]) == 0
+    assert main(["networks", "list", "--dir", str(folder), "--json", "--hash"]) == 0
     ink, bad = json.loads(capsys.readouterr().out)
-    assert ink.keys() >= KEYS
+    assert ink.keys() >= KEYS | {"metadata"}
+    assert len(ink["hash"]) == 12
     assert (ink["name"], ink["rank"], ink["alpha"], ink["base_model"]) == ("a/ink", 2, 1.5, "sd15")
     assert [problem["message"] for problem in bad["problems"]] == ["The file is empty."]
 
@@ -86,3 +87,38 @@ def test_neither_imports_torch(folder: Path) -> None:
     program = "import sys; from app.__main__ import main; status = main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     for arguments in (["list", "--dir", str(folder)], ["show", str(folder / "a" / "ink.safetensors")]):
         subprocess.run([sys.executable, "-c", program, "networks", *arguments], check=True, capture_output=True)
+
+
+def test_check_tells_what_has_a_place_on_the_model(
+    folder: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from app.diffusion.device import CPU
+    from app.diffusion.loading import load_checkpoint
+    from tests.engine.conftest import write_lora
+
+    unet = load_checkpoint(models / "checkpoints" / "tiny", CPU).components["unet"]
+    write_lora(folder / "fits.safetensors", unet, "lora_unet", seed=1)
+    shown = []
+    for model in ("tiny", str(models / "checkpoints" / "tiny")):
+        arguments = ["fits", "--dir", str(folder), "--models", str(models), "--model", model, "--json"]
+        assert main(["networks", "check", *arguments]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+    assert shown[0].keys() >= KEYS
+    assert shown[0]["matched"] == sum(shown[0]["algorithms"].values())
+    assert (shown[0]["unmatched"], shown[0]["mismatched"], shown[0]["model_family"]) == ([], [], "sd15")
+
+
+@pytest.mark.parametrize("name", ["ink", "nan", "bad"])
+def test_check_says_why_a_file_cannot_be_used(
+    folder: Path, models: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    lora(folder / "nan.safetensors", fill=float("nan"))
+    arguments = [name, "--dir", str(folder), "--models", str(models), "--model", "tiny", "--json"]
+    assert main(["networks", "check", *arguments]) == 1
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert any(problem["level"] == "error" for problem in told["problems"])
+    assert err
+    if name == "ink":  # it is 768 wide, and the small model is not
+        assert (told["matched"], len(told["mismatched"]) + len(told["unmatched"])) == (0, 1)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import Studio
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+
+from tests.e2e.conftest import Studio
 
 SLOW = 30_000
 """Milliseconds: the machine may be busy."""
@@ -61,9 +62,7 @@ def picture(page: Page) -> Locator:
     return page.locator("#results .picture img")
 
 
-def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_middle(
-    page: Page, studio: Studio
-) -> None:
+def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_middle(page: Page, studio: Studio) -> None:
     prompt = opened(page)
     prompt.fill("a lighthouse that holds")
     set_number(page, "Steps", "10")
@@ -174,7 +173,9 @@ def test_png_info_reads_a_file_and_fills_the_form_when_asked(page: Page) -> None
     chooser = page.locator("#pnginfo input[type=file]")
     chooser.set_input_files(FilePayload(name="x.png", mimeType="image/png", buffer=b"not a picture"))
     expect(page.locator("#pnginfo .notice")).to_contain_text("cannot be read")
-    chooser.set_input_files(FilePayload(name="y.png", mimeType="image/png", buffer=png("a fox\nSteps: 9, Seed: 5")))
+    chooser.set_input_files(
+        FilePayload(name="y.png", mimeType="image/png", buffer=png("a fox\nSteps: 9, Sampler: Euler, Seed: 5"))
+    )
     expect(page.locator("#pnginfo .infotext")).to_contain_text("a fox")
     expect(prompt).to_have_value("untouched")
     page.get_by_role("button", name="Use these settings").click()

@@ -12,12 +12,14 @@ from safetensors.torch import save_file
 MODULE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 
 
-def lora(path: Path, metadata: Mapping[str, str] | None = None, *, width: int = 768, rank: int = 2) -> Path:
-    """A LoRA of one module at `path`, whose cross-attention is `width` wide."""
+def lora(
+    path: Path, metadata: Mapping[str, str] | None = None, *, width: int = 768, rank: int = 2, fill: float = 0.0
+) -> Path:
+    """A LoRA of one module at `path`, whose cross-attention is `width` wide and whose factors hold `fill`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{MODULE}.lora_down.weight": torch.zeros(rank, width),
-        f"{MODULE}.lora_up.weight": torch.zeros(8, rank),
+        f"{MODULE}.lora_down.weight": torch.full((rank, width), fill),
+        f"{MODULE}.lora_up.weight": torch.full((8, rank), fill),
         f"{MODULE}.alpha": torch.tensor(1.5),
     }
     save_file(tensors, path, dict(metadata) if metadata else None)

@@ -392,7 +392,7 @@ def test_hashing_stops_when_told(root: Path, catalog: Catalog) -> None:
         lora(root / f"{number}.safetensors")
     catalog.refresh()
     catalog._stop.set()
-    catalog._hash_all()
+    catalog.hash_all()
     assert {file.autov2 for file in catalog.entries()} == {""}
     catalog.start_hashing()
     catalog.close()

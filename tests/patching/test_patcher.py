@@ -207,3 +207,30 @@ def test_layouts_other_than_contiguous_are_patched_alike() -> None:
         for name in LAYERS:
             component, _, leaf = name.partition(".")
             torch.testing.assert_close(live[component].get_parameter(leaf), other[component].get_parameter(leaf))
+
+
+def test_copies_of_pristine_weights_can_be_given_back() -> None:
+    live = model()
+    patcher = Patcher(live)
+    with patcher.patched(constant(INK, 1.0)):
+        patcher.trim()
+        assert patcher.memory().pristine > 0
+    with patcher.patched(PatchPlan(1)):
+        patcher.trim()
+        assert patcher.memory().kept == 0
+    with patcher.patched(constant(INK, 1.0)):
+        assert bits(live) == fresh(torch.float32, constant(INK, 1.0))
+
+
+def test_where_the_pristine_weights_are_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), patched(model(), constant(INK, 1.0)):
+        assert "pristine weights" in caplog.text
+
+
+def test_without_room_for_copies_networks_run_beside_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.patching.memory.RESERVE", 1 << 60)
+    live = model()
+    base = bits(live)
+    with patched(live, constant(INK, 1.0)):
+        written = {name for name, value in bits(live).items() if value != base[name]}
+        assert written == {name for name in LAYERS if name.endswith("bias") or "norm" in name}

@@ -6,19 +6,17 @@ import argparse
 import random
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image, ImageDraw, ImageFilter
 
-from app.engine.engine import Engine
+from app.engine.engine import Engine, Keep
 from app.engine.jobs import Control
-from app.engine.library import Library, ModelShelf
+from app.engine.library import Library
 from app.errors import PromptError
 from app.generation.infotext import format_infotext
-from app.generation.png import save_png
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 from app.server.application import application
@@ -28,11 +26,13 @@ from app.settings import SettingsStore
 class Painter:
     """Paints by seed. A prompt with "explode" fails, as a missing network would."""
 
-    def __init__(self, folder: Path, step_seconds: float) -> None:
-        self._folder = folder
+    def __init__(self, hold: Path, step_seconds: float) -> None:
+        self._held = hold
         self._step_seconds = step_seconds
 
-    def run(self, request: GenerationRequest, report: Callable[[Progress], None], control: Control) -> GenerationResult:
+    def run(
+        self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
+    ) -> GenerationResult:
         """Paint every image of the request, one step at a time."""
         if "explode" in request.prompt:
             raise PromptError("There is no network named 'ink2'.", hint="Did you mean ink?")
@@ -46,28 +46,25 @@ class Painter:
             for step in range(1, request.steps + 1):
                 if control.interrupted or control.take_skip():
                     break
-                self._pace(step, request, control)
+                time.sleep(self._step_seconds)
                 elapsed = time.monotonic() - started
                 done = index * request.steps + step
                 remaining = elapsed / done * (count * request.steps - done)
                 blurred = _sketch(picture, step / request.steps)
-                report(
-                    Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred)
-                )
+                report(Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred))
+                self._hold(step, request, control)
             text = format_infotext(single)
-            path = save_png(picture, text, self._folder, seed=single.seed, when=datetime.now())
-            made.append(GeneratedImage(picture, single, text, path))
+            made.append(keep(GeneratedImage(picture, single, text)))
             if control.interrupted:
                 break
         seconds = time.monotonic() - started
         return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=seconds)
 
-    def _pace(self, step: int, request: GenerationRequest, control: Control) -> None:
-        """A step takes its time; the middle one of a prompt with "hold" lasts until the file `hold` is gone."""
-        time.sleep(self._step_seconds)
-        held = self._folder.parent / "hold"
-        while "hold" in request.prompt and step == request.steps // 2 and held.exists() and not control.interrupted:
-            time.sleep(self._step_seconds)
+    def _hold(self, step: int, request: GenerationRequest, control: Control) -> None:
+        """The middle step of a prompt with "hold" lasts until the file `hold` is gone."""
+        if "hold" in request.prompt and step == request.steps // 2:
+            while self._held.exists() and not control.interrupted:
+                time.sleep(self._step_seconds)
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -101,12 +98,9 @@ def painting_studio(data: Path, step_seconds: float) -> FastAPI:
         path = models / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    library = Library(
-        ModelShelf("checkpoint", (models / "checkpoints",), "model_index.json"),
-        ModelShelf("VAE", (models / "vae",), "config.json"),
-    )
-    engine = Engine(lambda: Painter(data / "outputs", step_seconds), library)
-    return application(engine, SettingsStore(data))
+    settings = SettingsStore(data, {"paths.models": models})
+    library = Library.of(settings.folders)
+    return application(Engine(lambda: Painter(data / "hold", step_seconds), library), settings)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
-import { connectForm } from "./form.js";
+import { connectForm, whenRecalled } from "./form.js";
 import { connectButtons, listenToKeys } from "./keys.js";
 import { followJobs } from "./live.js";
 import { readImages } from "./pnginfo.js";
@@ -28,6 +28,7 @@ async function start() {
   followJobs(results.showState, results.showLost);
   readImages();
   ({ showStep } = await explainPrompts(prompt, negative));
+  await whenRecalled.promise;
   document.body.classList.add("ready");
 }
 

@@ -42,6 +42,7 @@ export async function explainPrompts(prompt, negative) {
       boxes[name].show(asking[name], problems, answer.tokens?.[name]);
     }
     view.showProblems(answer.problems);
+    view.showAdded(answer.added);
     view.showPlot(answer);
   }
   const soon = () => {
@@ -97,6 +98,9 @@ function explanationView(panel) {
       problems.replaceChildren(...list.map(problemLine));
     },
     showPlot,
+    showAdded(words) {
+      panel.querySelector(".added").textContent = words.length ? `Trigger words added: ${words.join(", ")}` : "";
+    },
     /** The line that moves over the plot while an image is made; step 0 hides it. */
     showStep(step) {
       const line = plot.querySelector(".playhead");
