@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint, module_config, module_dtype
 from app.diffusion.conditioning import Conditioning, Encoding
-from app.diffusion.noise import AUTOMATIC, NoiseLevels, scheduled
+from app.diffusion.noise import NoiseLevels
 from app.diffusion.samplers import Sampler
 
 AESTHETIC_SCORES = (6.0, 2.5)
@@ -73,12 +73,15 @@ def stacked_texts(rows: Sequence[Row], images: int, like: Tensor, dtype: torch.d
 class Denoiser(Protocol):
     """A model at work on latents of one size. `condition` sets what steers it from the next evaluation on."""
 
-    def sigmas(self, sampler: Sampler, schedule_type: str, steps: int) -> list[float]:
-        """The levels of the steps, and 0 behind them.
+    def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
+        """diffusers' scheduler for one run of `steps` steps.
 
         Raises:
             RequestError: for a schedule type that does not exist, or that this kind of model does not use.
         """
+
+    def level(self, timestep: float) -> float:
+        """The level σ of a scheduler's timestep."""
 
     def condition(self, conditioning: Conditioning) -> None: ...
 
@@ -100,12 +103,11 @@ class UNetDenoiser:
         self._masked = _masked_picture(checkpoint, size) if checkpoint.inpainting else None
         self.levels = NoiseLevels.of(checkpoint.scheduler_config)
 
-    def sigmas(self, sampler: Sampler, schedule_type: str, steps: int) -> list[float]:
-        if schedule_type == AUTOMATIC:
-            trailing = self._checkpoint.scheduler_config.get("timestep_spacing") == "trailing"
-            # Distilled models say so; away from the levels they were distilled at they only blur.
-            schedule_type = "SGM Uniform" if trailing else sampler.schedule
-        return scheduled(self.levels, schedule_type, steps, skips_next_to_last=sampler.skips_next_to_last)
+    def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
+        return sampler.prepared(self._checkpoint.scheduler_config, schedule_type, steps)
+
+    def level(self, timestep: float) -> float:
+        return self.levels.sigma(timestep)
 
     def condition(self, conditioning: Conditioning) -> None:
         if conditioning is not self._conditioning:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint, module_config, module_dtype
 from app.diffusion.conditioning import Conditioning
 from app.diffusion.denoiser import Row, guided, guided_rows, predictions, stacked_texts
-from app.diffusion.noise import AUTOMATIC
-from app.diffusion.samplers import Sampler
+from app.diffusion.samplers import AUTOMATIC, Sampler
 from app.errors import RequestError
 
 SCHEDULE_SWITCHES = {
@@ -53,18 +52,21 @@ class FlowDenoiser:
         self._rows: tuple[Row, ...] = ()
         self._conditioning: Conditioning | None = None
 
-    def sigmas(self, sampler: Sampler, schedule_type: str, steps: int) -> list[float]:
+    def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
         if schedule_type not in SCHEDULE_SWITCHES:
             hint = f"Flow models use {', '.join(SCHEDULE_SWITCHES)}."
             raise RequestError(f"{schedule_type!r} is not for this model.", where="schedule_type", hint=hint)
         switches = SCHEDULE_SWITCHES[schedule_type]
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(self._scheduler_config), **switches)
+        scheduler = sampler.scheduler.from_config(dict(self._scheduler_config), **switches)
         even = np.linspace(1.0, 1 / steps, steps) if self._flux else None
         if scheduler.config.use_dynamic_shifting:
             scheduler.set_timesteps(steps, sigmas=even, mu=self._shift())
         else:
             scheduler.set_timesteps(steps, sigmas=even)
-        return [float(sigma) for sigma in scheduler.sigmas]
+        return scheduler
+
+    def level(self, timestep: float) -> float:
+        return timestep / TIMESTEPS
 
     def _shift(self) -> float:
         """The shift of the noise levels, which grows with the picture (Esser et al. 2024, section 5.3.2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +44,8 @@ class Network:
         return tuple(dict.fromkeys([*self.adapters, *self.biases, *self.unread]))
 
 
+PROBLEMS_LIMIT = 20
+MESSAGE_LIMIT = 500
 PICKLES = (".pt", ".ckpt", ".bin", ".pth")
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin")
 
@@ -87,30 +89,24 @@ def network_of(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     """
     modules, embeddings, stray = _grouped(tensors)
     config = configuration(_file(path), metadata)
-    found = _Found(str(path))
-    if stray:
-        found.tell(f"{len(stray)} tensors are of no known kind, such as {stray[0]!r}.")
+    found = _Found()
     for name, roles in modules.items():
         found.add(name, roles, config)
+    problems = found.problems(stray, str(path))
     if not found.adapters and not found.biases and not embeddings:
-        raise NetworkError("It holds no network that can be read.", where=str(path), problems=found.problems)
+        raise NetworkError("It holds no network that can be read.", where=str(path), problems=problems)
     base = identify({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata)
-    unread, problems = tuple(found.unread), tuple(found.problems)
-    return Network(path, metadata, found.adapters, found.biases, embeddings, base, unread, problems)
+    return Network(path, metadata, found.adapters, found.biases, embeddings, base, tuple(found.unread), problems)
 
 
 @dataclass(slots=True)
 class _Found:
-    """What a file's modules have been found to be."""
+    """What a file's modules have been found to be; `news` has, for each thing to tell, the modules it is true of."""
 
-    source: str
     adapters: dict[str, Adapter] = field(default_factory=dict)
     biases: dict[str, Adapter] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def tell(self, message: str) -> None:
-        self.problems.append(Problem("warning", message, source=self.source))
+    news: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, roles: Mapping[str, Tensor], config: Configuration) -> None:
         """One module's adapters, or the news that its tensors make none."""
@@ -118,14 +114,26 @@ class _Found:
             module = _module(name, roles, config)
         except Unreadable as error:
             self.unread.append(name)
-            self.tell(f"Module {name!r} cannot be read: {error}.")
+            self.news.setdefault(f"cannot be read: {error}", []).append(name)
             return
         if module.weight is not None:
             self.adapters[name] = module.weight
         if module.bias is not None:
             self.biases[name] = module.bias
         for note in module.notes:
-            self.tell(f"Module {name!r}: {note}.")
+            self.news.setdefault(note, []).append(name)
+
+    def problems(self, stray: Sequence[str], source: str) -> tuple[Problem, ...]:
+        """One warning for each thing to tell, not for each module; the commonest first, and no more than a page."""
+        told = sorted(self.news.items(), key=lambda item: -len(item[1]))
+        lines = [
+            f"Module {names[0]!r} {f'and {len(names) - 1} others ' if names[1:] else ''}{news}." for news, names in told
+        ]
+        if stray:
+            lines.insert(0, f"{len(stray)} tensors are of no known kind, such as {stray[0]!r}.")
+        if len(lines) > PROBLEMS_LIMIT:
+            lines[PROBLEMS_LIMIT:] = [f"{len(lines) - PROBLEMS_LIMIT} more things are amiss with the file."]
+        return tuple(Problem("warning", line[:MESSAGE_LIMIT], source=source) for line in lines)
 
 
 def _module(name: str, roles: Mapping[str, Tensor], config: Configuration) -> Module:

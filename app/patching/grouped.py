@@ -103,7 +103,7 @@ def merge_grouped(jobs: Sequence[Job]) -> None:
 def _aligned(job: Job) -> bool:
     """Whether every row of every operand begins where a vector of 16 bytes may be read."""
     terms = [(term.formed.down if isinstance(term.formed, LowRank) else term.formed.delta) for term in job.terms]
-    return job.columns % 8 == 0 and all(one.data_ptr() % 16 == 0 for one in (job.live, job.base, *terms))
+    return job.matrix[1] % 8 == 0 and all(one.data_ptr() % 16 == 0 for one in (job.live, job.base, *terms))
 
 
 def _launch(jobs: Sequence[Job], dtype: torch.dtype, aligned: bool) -> None:
@@ -117,8 +117,9 @@ def _launch(jobs: Sequence[Job], dtype: torch.dtype, aligned: bool) -> None:
         for term in job.terms:
             strengths.append(term.strength)
             terms += _operands(term.formed)
-        counts.append(-(-job.rows // ROWS) * -(-job.columns // COLUMNS))
-        table += (job.live.data_ptr(), job.base.data_ptr(), job.rows, job.columns, tiles, first, len(strengths))
+        rows, columns = job.matrix
+        counts.append(-(-rows // ROWS) * -(-columns // COLUMNS))
+        table += (job.live.data_ptr(), job.base.data_ptr(), rows, columns, tiles, first, len(strengths))
         tiles += counts[-1]
     owners = torch.repeat_interleave(torch.arange(len(jobs), dtype=torch.int32), torch.tensor(counts))
     device = jobs[0].live.device

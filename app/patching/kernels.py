@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -57,14 +58,10 @@ class Job:
     terms: Sequence[Term]
 
     @property
-    def rows(self) -> int:
-        """The rows of the weight as a matrix."""
-        return self.live.shape[0] if self.live.dim() else 1
-
-    @property
-    def columns(self) -> int:
-        """The columns of the weight as a matrix: 1 for a vector."""
-        return self.live.numel() // self.rows
+    def matrix(self) -> tuple[int, int]:
+        """The rows and columns of the weight as a matrix; a vector is a column."""
+        rows = self.live.shape[0] if self.live.dim() else 1
+        return rows, self.live.numel() // rows
 
 
 class Scratch:
@@ -73,13 +70,12 @@ class Scratch:
     def __init__(self) -> None:
         self._buffers: dict[torch.device, Tensor] = {}
 
-    def take(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """An uninitialised (rows, columns) float32 matrix, good until the next call."""
-        size = rows * columns
+    def take(self, size: int, device: torch.device) -> Tensor:
+        """`size` uninitialised float32 numbers, good until the next call."""
         buffer = self._buffers.get(device)
         if buffer is None or buffer.numel() < size:
             buffer = self._buffers[device] = torch.empty(size, dtype=torch.float32, device=device)
-        return buffer[:size].view(rows, columns)
+        return buffer[:size]
 
     @property
     def nbytes(self) -> int:
@@ -89,6 +85,10 @@ class Scratch:
     def clear(self) -> None:
         """Give the buffers back."""
         self._buffers.clear()
+
+
+Product = tuple[Tensor, Tensor, float]
+"""up, down and a strength."""
 
 
 @contextmanager
@@ -110,37 +110,46 @@ def merge(job: Job, scratch: Scratch) -> None:
     live, base = job.live, job.base
     if live.numel() == 0:
         return
-    ahead = live.device.type != "cpu"
     if not job.terms:
-        live.copy_(base, non_blocking=ahead)
+        live.copy_(base, non_blocking=live.device.type != "cpu")
         return
-    dense = [(_matrix(term.formed.delta), term.strength) for term in job.terms if isinstance(term.formed, Dense)]
+    dense = [(term.formed.delta, term.strength) for term in job.terms if isinstance(term.formed, Dense)]
     product = _stacked([(term.formed, term.strength) for term in job.terms if isinstance(term.formed, LowRank)])
+    rows, columns = job.matrix
     flat = live.is_contiguous()
-    target, source = (_matrix(live), _matrix(base)) if flat else (live, base)
-    for part in _slabs(job) if flat else (slice(0, job.rows),):
-        here = target[part] if flat else target
-        in_place = flat and live.dtype == torch.float32
-        total = _matrix(here) if in_place else scratch.take(part.stop - part.start, job.columns, live.device)
-        (total if flat else total.view(live.shape)).copy_(source[part] if flat else source, non_blocking=ahead)
-        for delta, strength in dense:
-            total.add_(delta[part], alpha=strength)
-        if product:
-            up, down, strength = product
-            total.addmm_(up[part], down, alpha=strength)
-        if not in_place:
-            here.copy_(total if flat else total.view(live.shape))
+    most = (SLAB if live.device.type == "cpu" else DEVICE_SLAB) // columns if flat else rows
+    height = -(-rows // -(-rows // max(1, min(rows, most))))
+    for top in range(0, rows, height):
+        part = slice(top, top + height) if height < rows else ...
+        here = live[part]
+        direct = flat and live.dtype == torch.float32
+        total = here if direct else scratch.take(here.numel(), live.device).view(here.shape)
+        _sum(total, base[part], [(delta[part], strength) for delta, strength in dense], product, part)
+        if not direct:
+            here.copy_(total)
 
 
-def _slabs(job: Job) -> Iterator[slice]:
-    """Runs of rows, of equal height, that together are all of them."""
-    most = max(1, min(job.rows, (SLAB if job.live.device.type == "cpu" else DEVICE_SLAB) // job.columns))
-    height = -(-job.rows // -(-job.rows // most))
-    for top in range(0, job.rows, height):
-        yield slice(top, min(top + height, job.rows))
+def _sum(
+    total: Tensor,
+    base: Tensor,
+    dense: Sequence[tuple[Tensor, float]],
+    product: Product | None,
+    part: slice | EllipsisType,
+) -> None:
+    """Make `total`, contiguous float32, base + Σ strength · Δ + strength · up · down, of whose up it takes `part`."""
+    if product and not dense and base.dtype == torch.float32 and base.is_contiguous() and base.device == total.device:
+        up, down, strength = product
+        torch.addmm(_matrix(base), up[part], down, alpha=strength, out=_matrix(total))
+        return
+    total.copy_(base, non_blocking=total.device.type != "cpu")
+    for delta, strength in dense:
+        total.add_(delta, alpha=strength)
+    if product:
+        up, down, strength = product
+        _matrix(total).addmm_(up[part], down, alpha=strength)
 
 
-def _stacked(factors: Sequence[tuple[LowRank, float]]) -> tuple[Tensor, Tensor, float] | None:
+def _stacked(factors: Sequence[tuple[LowRank, float]]) -> Product | None:
     """All low-rank terms as one product and one strength, folded into up where they differ."""
     if not factors:
         return None
@@ -152,5 +161,5 @@ def _stacked(factors: Sequence[tuple[LowRank, float]]) -> tuple[Tensor, Tensor, 
 
 
 def _matrix(tensor: Tensor) -> Tensor:
-    """(out, …) as (out, rest); a vector as a column."""
-    return tensor.reshape(tensor.shape[0], -1) if tensor.dim() else tensor.reshape(1, 1)
+    """(out, …) as (out, rest), in the same storage; a vector as a column."""
+    return tensor if tensor.dim() == 2 else tensor.view(tensor.shape[0] if tensor.dim() else 1, -1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from subprocess import SubprocessError
 from types import ModuleType
@@ -14,6 +15,9 @@ from torch import Tensor
 from app.patching.kernels import Dense, Job, LowRank, Scratch, Term, merge
 
 logger = logging.getLogger(__name__)
+
+BATCH = 1 << 28
+"""Numbers written in one launch: it bounds what their deltas hold meanwhile, where they may not be kept."""
 
 TOLERANCE = 1e-5
 """How far two float32 sums of the trial may differ."""
@@ -26,25 +30,39 @@ class Merger:
         self.scratch = Scratch()
         self._kernels: dict[torch.device, ModuleType | None] = {}
 
-    def write(self, jobs: Sequence[Job]) -> None:
-        """Do all the jobs, in any order."""
-        grouped: dict[torch.device, list[Job]] = {}
-        for job in jobs:
-            kernel = self._kernel(job.live.device)
-            if kernel and kernel.groupable(job):
-                grouped.setdefault(job.live.device, []).append(job)
-            else:
-                merge(job, self.scratch)
-        for device, together in grouped.items():
-            self._kernels[device].merge_grouped(together)  # type: ignore[union-attr]
+    @contextmanager
+    def batch(self) -> Iterator[Callable[[Job | None], None]]:
+        """Yield what takes jobs. All are done when the block is left, unless by an error; some are done at once."""
+        waiting: list[Job] = []
 
-    def together(self, device: torch.device) -> bool:
-        """Whether it pays to bring jobs of a device together."""
-        return self._kernel(device) is not None
+        def take(job: Job | None) -> None:
+            if job is None:
+                return
+            kernel = self._kernel(job.live.device)
+            if kernel is None or not kernel.groupable(job):
+                merge(job, self.scratch)
+                return
+            if waiting and waiting[0].live.device != job.live.device:
+                self._flush(waiting)
+            waiting.append(job)
+            if sum(one.live.numel() for one in waiting) > BATCH:
+                self._flush(waiting)
+
+        yield take
+        self._flush(waiting)
+
+    def _flush(self, waiting: list[Job]) -> None:
+        if waiting:
+            kernel = self._kernel(waiting[0].live.device)
+            assert kernel is not None
+            kernel.merge_grouped(waiting)
+            waiting.clear()
 
     def _kernel(self, device: torch.device) -> ModuleType | None:
+        if device.type != "cuda":
+            return None
         if device not in self._kernels:
-            self._kernels[device] = _proved(device) if device.type == "cuda" else None
+            self._kernels[device] = _proved(device)
         return self._kernels[device]
 
 

@@ -26,9 +26,6 @@ Mix = tuple[tuple[Source, float], ...]
 Curves = Mapping[str, tuple[tuple[Source, tuple[float, ...]], ...]]
 """By parameter: its patches, and their strength at each step."""
 
-BATCH = 1 << 28
-"""Numbers written at one time: what their deltas hold meanwhile is bounded, where they may not be kept."""
-
 
 class Patcher:
     """Keeps W₀ of every parameter it has touched beside the live one, and the formed deltas, between generations.
@@ -54,9 +51,9 @@ class Patcher:
         Left cleanly, the weights stay as they are, so that the next plan changes only what differs. Left by any error,
         interrupt or close, every bit of every component is restored.
         """
-        curves = {
-            name: tuple((Source(one.patch, one.ranks), one.strengths) for one in planned)
-            for name, planned in plan.patches.items()
+        curves = {  # the scheduled ones first, whose deltas are worth keeping
+            name: tuple((Source(one.patch, one.ranks), one.strengths) for one in plan.patches[name])
+            for name in sorted(plan.patches, key=lambda name: name not in plan.scheduled)
         }
         token = object()
 
@@ -134,48 +131,31 @@ class Patcher:
             self._holds[slot.name] = ()
 
     def _set(self, plan: PatchPlan, curves: Curves, step: int) -> None:
-        """Write the weights that are to change; the scheduled ones first, whose deltas are the ones worth keeping."""
-        others = [name for name in self._weights if name not in curves and plan.covers(name)]
-        mixes: dict[str, Mix] = {}
-        with precise():
-            for name in (*sorted(curves, key=lambda name: name not in plan.scheduled), *others):
-                mix = tuple((one, curve[step - 1]) for one, curve in curves.get(name, ()) if curve[step - 1])
-                if self._holds[name] != mix:
-                    mixes[name] = mix
-            for batch in self._batches(mixes):
-                self._write(batch)
-
-    def _batches(self, mixes: Mapping[str, Mix]) -> Iterator[dict[str, Mix]]:
-        """What to write at one time: much where it is done together, little where deltas may not be kept."""
-        batch: dict[str, Mix] = {}
-        weight = 0
-        for name, mix in mixes.items():
-            live = self._weights[name].slot.live
-            batch[name] = mix
-            weight += live.numel()
-            if weight >= BATCH or not self._merger.together(live.device):
-                yield batch
-                batch, weight = {}, 0
-        if batch:
-            yield batch
+        """Write the weights of the plan's scope that are to change."""
+        mixes: dict[str, Mix] = {name: () for name in self._weights if name not in curves and plan.covers(name)}
+        for name, pairs in curves.items():
+            mixes[name] = tuple([(source, curve[step - 1]) for source, curve in pairs if curve[step - 1]])
+        self._write(mixes)
 
     def _write(self, mixes: Mapping[str, Mix]) -> None:
-        terms = {
-            name: [Term(self._form(self._weights[name].slot, one), strength) for one, strength in mix]
-            for name, mix in mixes.items()
-        }
-        self._holds.update(dict.fromkeys(mixes))
-        jobs = [self._weights[name].set(found) for name, found in terms.items()]
-        self._merger.write([job for job in jobs if job])
-        self._holds.update(mixes)
+        """Make the weights hold these, where they do not yet."""
+        with precise(), self._merger.batch() as do:
+            begun: dict[str, Mix] = {}
+            for name, mix in mixes.items():
+                if self._holds[name] != mix:
+                    weight = self._weights[name]
+                    terms = [Term(self._form(weight.slot, one), strength) for one, strength in mix]
+                    self._holds[name] = None
+                    begun[name] = mix
+                    do(weight.set(terms))
+        self._holds.update(begun)
 
     def _form(self, slot: Slot, source: Source) -> Formed:
         device = slot.live.device
         return self._kept.take(source, slot.name, device, lambda: form(source, slot, self.pristine))
 
     def _restore(self, name: str) -> None:
-        with precise():
-            self._write({name: ()})
+        self._write({name: ()})
 
     def _slot(self, name: str) -> Slot:
         """Find a parameter by its full name ("unet.mid_block.….weight")."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -36,6 +37,8 @@ def serve(arguments: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     listening = listen(settings)
     address = _address(listening)
+    if not account and not ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback:
+        print("Anyone in this network can use the studio; --auth USER:PASS asks for a password.", file=sys.stderr)
     print("Starting …", flush=True)
     server = _server(settings, account=account, share=arguments.share)
     threading.Thread(

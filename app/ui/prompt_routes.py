@@ -58,7 +58,9 @@ def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
             for name in ("prompt", "negative")
         }
         problems = [problem.as_json() for problem in reading.problems]
-        return {**explanation, "problems": problems, "added": list(applied.added), "tokens": tokens}
+        active = [{"name": file.name, "span": list(tag.span)} for tag, file in reading.files]
+        told = {"problems": problems, "added": list(applied.added), "active": active, "tokens": tokens}
+        return {**explanation, **told}
 
     @routes.post("/app/pnginfo")
     async def pnginfo(request: Request) -> Response:

@@ -141,7 +141,8 @@ def test_patches_unpack_to_what_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("sampler", "UniPC"), ("schedule_type", "Beta"), ("width", 18), ("height", 26)]
+    ("field", "value"),
+    [("sampler", "UniPC"), ("sampler", "Heun"), ("schedule_type", "Beta"), ("width", 18), ("height", 26)],
 )
 def test_what_a_flow_model_cannot_do_is_an_error_that_names_the_field(
     checkpoint: Checkpoint, field: str, value: object
@@ -152,9 +153,9 @@ def test_what_a_flow_model_cannot_do_is_an_error_that_names_the_field(
     assert caught.value.where == field
 
 
-def test_heun_and_karras_run(checkpoint: Checkpoint) -> None:
+def test_the_karras_schedule_runs(checkpoint: Checkpoint) -> None:
     known = conditioning(checkpoint)
-    request = replace(REQUEST, sampler="Heun", schedule_type="Karras", steps=2)
+    request = replace(REQUEST, sampler="Euler", schedule_type="Karras", steps=2)
     assert sample(checkpoint, request, lambda step: known).latents.isfinite().all()
 
 

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parents[2]
 STUDIO = ROOT / "tests" / "ui" / "standin.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEP_SECONDS = 0.02
-START_SECONDS = 90
+START_SECONDS = 120
+SLOW = 30_000
+"""Milliseconds: the machine may be busy."""
+NETWORKS = 400
 
 
 def browser_path() -> str | None:
@@ -60,7 +64,7 @@ class Studio:
         self.data = data
         self.address = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, str(STUDIO), "--data", str(data), "--port", str(port)]
-        self._command += ["--step", str(STEP_SECONDS)]
+        self._command += ["--step", str(STEP_SECONDS), "--networks", str(NETWORKS)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -111,3 +115,21 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def base_url(studio: Studio) -> str:
     """Where the studio is."""
     return studio.address
+
+
+@pytest.fixture(autouse=True)
+def patient(page: Page) -> None:
+    """Wait long enough for a busy machine."""
+    page.set_default_timeout(SLOW)
+    expect.set_options(timeout=SLOW)
+
+
+@pytest.fixture(autouse=True)
+def no_surprises(page: Page, base_url: str) -> Iterator[None]:
+    """No script fails, and nothing is asked of a foreign host."""
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    ours = (base_url, base_url.replace("http", "ws"), "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(ours) else failures.append(request.url))
+    yield
+    assert not failures

@@ -3,63 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests.e2e.conftest import Studio
+from tests.e2e.pages import infotext, number, opened, picture, set_number
 
-SLOW = 30_000
-"""Milliseconds: the machine may be busy."""
 TAG_PROMPT = "a cat <lora:ink:te=0.5:unet=0@0~1@50%> at [dawn:dusk:0.5]"
-
-
-@pytest.fixture(autouse=True)
-def patient(page: Page) -> None:
-    """Wait long enough for a busy machine."""
-    page.set_default_timeout(SLOW)
-    expect.set_options(timeout=SLOW)
-
-
-@pytest.fixture(autouse=True)
-def no_surprises(page: Page, base_url: str) -> Iterator[None]:
-    """No script fails, and nothing is asked of a foreign host."""
-    failures: list[str] = []
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    ours = (base_url, base_url.replace("http", "ws"), "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(ours) else failures.append(request.url))
-    yield
-    assert not failures
-
-
-def opened(page: Page) -> Locator:
-    """The page, opened and alive; its prompt box."""
-    page.goto("/")
-    page.locator("body.ready").wait_for()
-    return page.get_by_role("textbox", name="Prompt", exact=True)
-
-
-def number(page: Page, name: str) -> Locator:
-    """The number beside a slider."""
-    return page.get_by_role("spinbutton", name=f"number input for {name}")
-
-
-def set_number(page: Page, name: str, value: str) -> None:
-    """Type into the number beside a slider."""
-    number(page, name).fill(value)
-    number(page, name).press("Tab")
-
-
-def infotext(page: Page) -> Locator:
-    """The parameters under the image."""
-    return page.locator("#results .infotext")
-
-
-def picture(page: Page) -> Locator:
-    """The finished image."""
-    return page.locator("#results .picture img")
 
 
 def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_middle(page: Page, studio: Studio) -> None:
@@ -215,27 +166,25 @@ def test_the_prompt_is_explained_as_it_is_typed(page: Page) -> None:
     assert "good" not in "".join(marked.all_inner_texts())
 
 
-@pytest.mark.parametrize(
-    ("text", "cursor", "key", "expected"),
-    [
-        ("a cat", 3, "ArrowUp", "a (cat:1.1)"),
-        ("a (cat:1.1)", 5, "ArrowDown", "a cat"),
-        ("a (cat)", 4, "ArrowUp", "a (cat:1.2)"),
-        ("<lora:ink:0.8>", 8, "ArrowUp", "<lora:ink:0.85>"),
-        ("<lora:ink>", 8, "ArrowDown", "<lora:ink:0.95>"),
-        ("<lora:ink:te=0.5:unet=0@0~1@50%>", 27, "ArrowUp", "<lora:ink:te=0.5:unet=0@0~1.05@50%>"),
-    ],
-)
-def test_ctrl_and_an_arrow_change_the_weight_under_the_cursor(
-    page: Page, text: str, cursor: int, key: str, expected: str
-) -> None:
+WEIGHTS = [
+    ("a cat", 3, "ArrowUp", "a (cat:1.1)"),
+    ("a (cat:1.1)", 5, "ArrowDown", "a cat"),
+    ("a (cat)", 4, "ArrowUp", "a (cat:1.2)"),
+    ("<lora:ink:0.8>", 8, "ArrowUp", "<lora:ink:0.85>"),
+    ("<lora:ink>", 8, "ArrowDown", "<lora:ink:0.95>"),
+    ("<lora:ink:te=0.5:unet=0@0~1@50%>", 27, "ArrowUp", "<lora:ink:te=0.5:unet=0@0~1.05@50%>"),
+]
+
+
+def test_ctrl_and_an_arrow_change_the_weight_under_the_cursor(page: Page) -> None:
     prompt = opened(page)
-    prompt.fill(text)
-    prompt.evaluate("(box, place) => box.setSelectionRange(place, place)", cursor)
-    prompt.press(f"Control+{key}")
-    expect(prompt).to_have_value(expected)
-    prompt.press("Control+z")
-    expect(prompt).to_have_value(text)
+    for text, cursor, key, expected in WEIGHTS:
+        prompt.fill(text)
+        prompt.evaluate("(box, place) => box.setSelectionRange(place, place)", cursor)
+        prompt.press(f"Control+{key}")
+        expect(prompt).to_have_value(expected)
+        prompt.press("Control+z")
+        expect(prompt).to_have_value(text)
 
 
 def test_restore_brings_back_the_last_image_and_clear_can_be_undone(page: Page) -> None:

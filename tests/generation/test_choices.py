@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from app.diffusion.noise import SCHEDULE_TYPES as SCHEDULES_THERE_ARE
+from app.diffusion.samplers import AUTOMATIC
 from app.diffusion.samplers import SAMPLERS as SAMPLERS_THERE_ARE
+from app.diffusion.samplers import SCHEDULE_TYPES as SCHEDULES_THERE_ARE
 from app.errors import RequestError
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES, find_sampler
 
 
 def test_the_names_are_those_of_what_there_is() -> None:
     assert {choice.name for choice in SAMPLERS} == set(SAMPLERS_THERE_ARE)
-    assert {choice.name for choice in SCHEDULE_TYPES} == set(SCHEDULES_THERE_ARE)
+    assert {choice.name for choice in SCHEDULE_TYPES} == {AUTOMATIC, *SCHEDULES_THERE_ARE}
 
 
 def test_no_spelling_means_two_things() -> None:

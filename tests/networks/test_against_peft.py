@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from app.networks.files import Network, read_network
+from app.networks.orthogonal import InputBOFT
 from app.networks.resolve import resolve
 
 from .files_made import network as network_of
@@ -143,3 +144,22 @@ def test_the_adapters_name_in_a_key_is_left_out(tmp_path: Path) -> None:
     tensors = {keys[0]: torch.ones(2, 3), keys[1]: torch.ones(4, 2)}
     tensors |= {"base_model.model.b.ia3_l.style": torch.ones(4, 1)}
     assert set(network_of(tmp_path / "x.safetensors", tensors).adapters) == {"base_model.model.a", "base_model.model.b"}
+
+
+@pytest.mark.parametrize("stages", [2, 3])
+def test_a_butterfly_of_several_stages(stages: int) -> None:
+    """peft needs a GPU's extension to make one; its permutations and its Cayley transform are here all the same."""
+    from peft.tuners.boft.layer import BOFTLayer
+
+    torch.manual_seed(stages)
+    size, columns = 4, 16
+    blocks = torch.randn(stages, columns // size, size, size)
+    rotation = torch.eye(columns)
+    for index, stage in enumerate(blocks):
+        order = BOFTLayer.block_butterfly_perm(None, columns, columns // size // 2**index, size // 2, stages - 1)
+        permutation = BOFTLayer.perm2mat(None, order)
+        turned = torch.block_diag(*BOFTLayer.cayley_batch(None, stage))
+        rotation = permutation @ turned @ permutation.T @ rotation
+    weight, gains = torch.randn(6, columns), torch.rand(6, 1)
+    wanted = (rotation @ weight.T).T * gains
+    torch.testing.assert_close(weight + InputBOFT(blocks, gains).delta(weight), wanted, atol=1e-5, rtol=1e-5)

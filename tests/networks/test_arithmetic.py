@@ -49,7 +49,7 @@ def test_no_alpha_is_a_scale_of_one(layer: nn.Linear, tmp_path: Path) -> None:
 def test_an_alpha_of_zero_is_the_rank_and_is_told(layer: nn.Linear, tmp_path: Path) -> None:
     keyed = {f"lora_unet_layer.{role}": value for role, value in {**lora(), "alpha": torch.tensor(0.0)}.items()}
     found = network(tmp_path / "x.safetensors", keyed)
-    assert ["alpha is 0" in problem.message for problem in found.problems] == [True]
+    assert ["alpha of 0" in problem.message for problem in found.problems] == [True]
     match = resolve(found, {"unet": one_layer(layer)}, "unknown")
     torch.testing.assert_close(deltas(match, layer)["weight"], product(lora()))
 

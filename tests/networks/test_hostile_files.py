@@ -87,7 +87,7 @@ def test_what_is_no_file(name: str, tmp_path: Path) -> None:
         read_network(tmp_path / name)
 
 
-@settings(patient, max_examples=60)
+@settings(patient, max_examples=40)
 @given(st.data())
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     path = written(tmp_path / "cut.safetensors", GOOD, {"ss_output_name": "x" * 40})
@@ -182,7 +182,7 @@ def modules(draw: st.DrawFn) -> dict[str, list[int]]:
     return {role: draw(st.lists(sizes, min_size=0 if role == "alpha" else 1, max_size=4)) for role in roles}
 
 
-@settings(patient, max_examples=150)
+@settings(patient, max_examples=120)
 @given(modules())
 def test_tensors_of_any_shape_are_read_or_refused(tmp_path: Path, shapes: dict[str, list[int]]) -> None:
     """And what is read gives a delta of the shape it says it fits, or finds none that fits."""

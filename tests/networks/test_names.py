@@ -42,7 +42,7 @@ def original(module: nn.Module) -> dict[str, str]:
     live = {name for name, layer in module.named_modules() if "weight" in layer._parameters}
     found: dict[str, str] = {}
     for alias, name in spellings.aliases(live):
-        if ".processor." not in alias and not alias.endswith(".to_out"):
+        if ".processor." not in alias and not alias.endswith((".to_out", ".out")):
             found.setdefault(name, alias)
     return {name: found.get(name, name) for name in live}
 
@@ -202,3 +202,27 @@ def test_openclip_in_proj_is_q_k_and_v(tmp_path: Path) -> None:
         assert factors is not None
         rows = tensors[f"{name}.lora_up.weight"][1280 * index : 1280 * (index + 1)]
         torch.testing.assert_close(factors[0], rows)
+
+
+def test_what_diffusers_saves_of_an_autoencoder_alone(tmp_path: Path) -> None:
+    """`save_lora_adapter` writes bare names, and alpha without a component into the header."""
+    metadata = {"lora_adapter_metadata": '{"r": 2, "lora_alpha": 6}'}
+    tensors = {"decoder.mid_block.attentions.0.to_q.lora_A.weight": torch.ones(2, 512)}
+    tensors |= {"decoder.mid_block.attentions.0.to_q.lora_B.weight": torch.ones(512, 2)}
+    match = resolve(network(tmp_path / "pytorch_lora_weights.safetensors", tensors, metadata), trees.sd15(), "sd15")
+    ((name, (patch,)),) = match.patches.items()
+    assert name == "vae.decoder.mid_block.attentions.0.to_q.weight"
+    factors = patch.factors()
+    assert factors is not None
+    assert float((factors[0] @ factors[1])[0, 0]) == 2 * 3
+
+
+def test_a_compiled_models_names_are_its_own(tmp_path: Path) -> None:
+    class Compiled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self._orig_mod = nn.ModuleDict({"a": nn.Linear(3, 4)})
+
+    tensors = {"lora_unet_a.lora_up.weight": torch.ones(4, 1), "lora_unet_a.lora_down.weight": torch.ones(1, 3)}
+    match = resolve(network(tmp_path / "x.safetensors", tensors), {"unet": Compiled()}, "unknown")
+    assert list(match.patches) == ["unet._orig_mod.a.weight"]

@@ -153,3 +153,21 @@ def test_bundled_embeddings_are_kept_by_word(tmp_path: Path) -> None:
 def test_stray_tensors_are_told(tmp_path: Path) -> None:
     found = network(tmp_path / "x.safetensors", {**lora("unet.a", 8, 6), "something.else": torch.ones(1)})
     assert "something.else" in found.problems[0].message
+
+
+def test_what_is_amiss_with_many_modules_is_told_once(tmp_path: Path) -> None:
+    tensors = {}
+    for index in range(300):
+        tensors |= {**lora(f"unet.m{index}", 8, 6), f"unet.m{index}.alpha": torch.tensor(0.0)}
+    (problem,) = network(tmp_path / "x.safetensors", tensors).problems
+    assert "299 others" in problem.message
+
+
+def test_a_file_that_is_amiss_in_every_way_is_told_in_a_page(tmp_path: Path) -> None:
+    tensors = lora("unet.a", 8, 6)
+    for index in range(1, 60):
+        tensors |= {
+            f"unet.m{index}.lora_up.weight": torch.ones(8, index + 1),
+            f"unet.m{index}.lora_down.weight": torch.ones(1, 6),
+        }
+    assert len(network(tmp_path / "x.safetensors", tensors).problems) < 30

@@ -21,6 +21,7 @@ from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 from app.server.application import application
 from app.settings import SettingsStore
+from tests.ui.network_files import write_library
 
 
 class Painter:
@@ -91,13 +92,14 @@ def _sketch(picture: Image.Image, fraction: float) -> Image.Image:
     return small.filter(ImageFilter.GaussianBlur(6 * (1 - fraction)))
 
 
-def painting_studio(data: Path, step_seconds: float) -> FastAPI:
-    """The whole application over a painter and two empty checkpoints, with everything below `data`."""
+def painting_studio(data: Path, step_seconds: float, networks: int = 0) -> FastAPI:
+    """The whole application over a painter, two empty checkpoints and some networks, with everything below `data`."""
     models = data / "models"
     for name in ("checkpoints/demo", "checkpoints/dreamshaper_8", "vae/vae-ft-mse-840000"):
         path = models / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    write_library(models / "loras", networks)
     settings = SettingsStore(data, {"paths.models": models})
     library = Library.of(settings.folders)
     return application(Engine(lambda: Painter(data / "hold", step_seconds), library), settings)
@@ -109,8 +111,9 @@ def main() -> None:
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--step", type=float, default=0.1)
+    options.add_argument("--networks", type=int, default=0)
     given = options.parse_args()
-    app = painting_studio(given.data, given.step)
+    app = painting_studio(given.data, given.step, given.networks)
     uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", ws="websockets-sansio")
 
 
