@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ STAMP = VENV / "patchbay.json"
 LOCK = ROOT / ".venv.lock"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 TAIL_LINES = 25
+LOG_SECONDS = 20
 
 
 class SetupError(Exception):
@@ -146,7 +147,7 @@ def _ready(kept: dict[str, object], wanted: Wanted) -> bool:
 
 def _install(wanted: Wanted, kept: dict[str, object]) -> None:
     """Make the environment where it is missing or of another kind, and install into it."""
-    print(f"Setting up {VENV} (Python {wanted.python}, once; PyTorch is large, so this takes some minutes)", flush=True)
+    print(f"Setting up {VENV} (Python {wanted.python}; some minutes, once: PyTorch is large)", flush=True)
     differs = kept and (kept.get("python"), kept.get("torch")) != (wanted.python, wanted.torch)
     fresh = bool(differs) or not PYTHON.exists()
     if fresh:
@@ -191,7 +192,7 @@ def _install_packages(wanted: Wanted) -> None:
         uv = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), "--torch-backend", backend]
         _watched([*uv, *torch], f"Installing PyTorch ({wanted.torch})", hint)
         _check_build(wanted.torch)
-    _watched([*pip, *wanted.requirements], "Installing packages", hint)
+    _watched([*pip, *wanted.requirements], f"Installing {len(wanted.requirements)} packages and what they need", hint)
 
 
 def _check_build(torch: str) -> None:
@@ -208,7 +209,7 @@ def _check_build(torch: str) -> None:
 def _watched(command: Sequence[str], title: str, hint: str) -> None:
     """Run `command`, telling in one line what it is at; when it fails, show the end of what it said."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    show = _status if sys.stdout.isatty() else _silent
+    show = _Status()
     print(title, flush=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     environment.pop("PYTHONPATH", None)
@@ -224,13 +225,19 @@ def _watched(command: Sequence[str], title: str, hint: str) -> None:
         raise SetupError("\n".join([*tail, f"{title} failed. {hint}"]))
 
 
-def _status(text: str) -> None:
-    width = shutil.get_terminal_size().columns - 1
-    print(f"\r{text[:width]:<{width}}\r", end="", flush=True)
+class _Status:
+    """The line that says what pip is at: always the same one on a terminal, a new one now and then in a log."""
 
+    def __init__(self) -> None:
+        self._said = time.monotonic()
 
-def _silent(_text: str) -> None:
-    """Nobody reads a log for the line that pip is at."""
+    def __call__(self, text: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        if sys.stdout.isatty():
+            print(f"\r{text[:width]:<{width}}\r", end="", flush=True)
+        elif text and time.monotonic() - self._said > LOG_SECONDS:
+            self._said = time.monotonic()
+            print(f"  {text}", flush=True)
 
 
 @contextlib.contextmanager
@@ -262,18 +269,12 @@ def _try_lock(descriptor: int) -> bool:
 def _complete(rest: Sequence[str]) -> bool:
     """Whether this Python has the packages that the command needs; says which it lacks."""
     wanted = _wanted({}, None, {"test"} if rest[:1] == ["test"] else set()).requirements
-    missing = list(_missing(re.split(r"[\[<>=!~ ;]", requirement)[0] for requirement in wanted))
+    installed = {distribution.name.lower().replace("_", "-") for distribution in importlib.metadata.distributions()}
+    named = [re.split(r"[\[<>=!~ ;]", requirement)[0] for requirement in wanted]
+    missing = [name for name in named if name.lower().replace("_", "-") not in installed]
     if missing:
         _fail(f"This Python lacks {', '.join(missing)}. Install them, or leave out --no-venv.")
     return not missing
-
-
-def _missing(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield name
 
 
 def _run(python: Path, rest: Sequence[str]) -> int:

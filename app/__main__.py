@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from app.cli.parser import command_line, read
 from app.errors import PatchbayError
+
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""For libraries that would report home, or look for news at each start."""
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -20,6 +24,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run one command: 0 when it did what was asked, 1 for a problem of the input, 2 for a wrong command line."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    os.environ.update(QUIET)
     chosen = read(command_line(_serve), arguments)
     try:
         return int(chosen.run(chosen))

@@ -110,7 +110,7 @@ class Extensions:
 
     def _answers(self, name: str) -> Iterator[tuple[str, Any]]:
         """What each extension returns for one hook, with the extension's name."""
-        for implementation in reversed(getattr(self._manager.hook, name).get_hookimpls()):
+        for implementation in getattr(self._manager.hook, name).get_hookimpls():
             extension = implementation.plugin_name
             try:
                 values = list(implementation.function() or ())

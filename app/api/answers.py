@@ -13,6 +13,8 @@ from fastapi.routing import APIRoute
 from app.errors import CheckpointError, NetworkError, PatchbayError, PromptError, RequestError, SettingsError
 
 CALLERS_FAULT = (CheckpointError, NetworkError, PromptError, RequestError, SettingsError)
+UNKNOWN_NAMES = ("sampler_name", "scheduler")
+"""Fields whose unknown names clients expect to be answered with 400."""
 
 
 class ApiRoute(APIRoute):
@@ -39,7 +41,7 @@ class ApiRoute(APIRoute):
 
 
 def _status(error: PatchbayError) -> int:
-    if error.message in ("Sampler not found", "Scheduler not found"):
+    if isinstance(error, RequestError) and error.where in UNKNOWN_NAMES:
         return 400
     return 422 if isinstance(error, CALLERS_FAULT) else 500
 

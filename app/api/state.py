@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import time
 from typing import Any
+
+import psutil
 
 from app.engine.engine import Engine
 from app.engine.jobs import JobView
@@ -58,13 +59,9 @@ def skip(engine: Engine) -> None:
 
 
 def memory() -> dict[str, Any]:
-    """`memory`: the machine's RAM, in bytes, where the system tells it."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return {"ram": {"error": "unavailable"}, "cuda": {"error": "unavailable"}}
-    return {"ram": {"free": free, "used": total - free, "total": total}, "cuda": {"error": "unavailable"}}
+    """`memory`: the machine's RAM, in bytes."""
+    ram = psutil.virtual_memory()
+    return {"ram": {"free": ram.available, "used": ram.used, "total": ram.total}, "cuda": {"error": "unavailable"}}
 
 
 def _jpeg(image: Any) -> str:

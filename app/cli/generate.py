@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from app.cli.studio import open_engine
+from app.cli.studio import load_extensions, open_engine
 from app.errors import PatchbayError, StorageError
 from app.generation.choices import find_sampler
 from app.generation.png import png_bytes, save_png
@@ -28,7 +28,9 @@ GIVEN = (
 def generate(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Make the images, write them, say where they are."""
     request = request_of(arguments, settings)
-    with open_engine(settings) as engine:
+    if arguments.out is not None:
+        _prepare(arguments.out)
+    with open_engine(settings, load_extensions()) as engine:
         result = _followed(engine.generate(request))
     files = _written(result, arguments.out, settings)
     for problem in result.problems:
@@ -54,6 +56,16 @@ def request_of(arguments: argparse.Namespace, settings: SettingsStore) -> Genera
         wanted = arguments.schedule_type or ("" if arguments.sampler else defaults.schedule_type)
         given["sampler"], given["schedule_type"] = find_sampler(arguments.sampler or defaults.sampler, wanted)
     return replace(defaults, **{name: value for name, value in given.items() if value is not None}).checked()
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder of `out` now, rather than find out after the work that it cannot be made."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The folder cannot be made: {error.strerror or error}.", where=str(out.parent)) from error
+    if out.is_dir():
+        raise StorageError("This is a folder; --out names a file.", where=str(out))
 
 
 def _followed(news: Iterator[Progress | GenerationResult]) -> GenerationResult:

@@ -1,4 +1,7 @@
-"""`networks list` and `networks show FILE`: the library, and all that a file says of itself. No torch."""
+"""`networks list`, `networks show FILE`, `networks check FILE --model M`: the library, one file, one file on a model.
+
+Only the last loads anything but headers, and so imports torch.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.networks.catalog import Catalog, NetworkFile
     from app.networks.hashes import Hashes
+    from app.networks.keys import Model
     from app.settings import SettingsStore
 
 INDEX = "index.sqlite"
@@ -24,7 +28,7 @@ INDEX = "index.sqlite"
 
 def networks(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Run the command that was chosen; 1 where a file that was asked for cannot be used."""
-    action = {"list": _list, "show": _show}[arguments.action]
+    action = {"list": _list, "show": _show, "check": _check}[arguments.action]
     return action(arguments, settings)
 
 
@@ -41,10 +45,14 @@ def catalog(arguments: argparse.Namespace, settings: SettingsStore) -> Catalog:
 
 
 def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    from app.networks.details import metadata_of
+
     library = catalog(arguments, settings)
+    if arguments.hash:
+        library.hash_all()
     files = library.entries()
     if arguments.json:
-        print(json.dumps([file.as_card() for file in files]))
+        print(json.dumps([file.as_card() | {"metadata": metadata_of(file)} for file in files]))
     else:
         _print(_overview(files))
     problems = [problem for file in files for problem in file.problems]
@@ -53,17 +61,71 @@ def _list(arguments: argparse.Namespace, settings: SettingsStore) -> int:
 
 
 def _show(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    file = located(arguments, settings)
+    return _report(arguments, _told(file, settings), file.problems)
+
+
+def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
+    """What of a file has a place on a model; 1 where nothing may be applied."""
+    file = located(arguments, settings)
+    told = _told(file, settings)
+    if _broken(file.problems):
+        return _report(arguments, told, file.problems)
+    from app.engine.matching import matched
+
+    tree, family, path = _tree(arguments, settings)
+    try:
+        match = matched(file.path, tree, family, settings.current.networks.loader)
+    except NetworkError as error:
+        problem = Problem("error", error.message, source=str(file.path), hint=error.hint)
+        return _report(arguments, told, (*file.problems, *error.problems, problem))
+    told |= {
+        "model": str(path),
+        "model_family": family,
+        "matched": match.matched,
+        "unmatched": list(match.unmatched),
+        "mismatched": list(match.mismatched),
+    }
+    return _report(arguments, told, tuple(dict.fromkeys((*file.problems, *match.network.problems, *match.problems))))
+
+
+def _tree(arguments: argparse.Namespace, settings: SettingsStore) -> tuple[Model, str, Path]:
+    """The modules and the family of the model that `--model` means, and its path. A folder's weights are not read.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    from app.cli.models import model_at
+    from app.diffusion.device import CPU
+    from app.diffusion.loading import load_checkpoint
+    from app.diffusion.stored import open_model
+
+    path = model_at(arguments.model, settings)
+    if path.is_dir():
+        stored = open_model(path)
+        return stored.modules, stored.family, path
+    loaded = load_checkpoint(path, CPU)
+    return loaded.components, loaded.family, path
+
+
+def _told(file: NetworkFile, settings: SettingsStore) -> dict[str, object]:
     from app.networks.details import details
 
-    file = located(arguments, settings)
-    broken = any(problem.level == "error" for problem in file.problems)
-    told = details(file, None if broken else _hashes(file, settings))
+    return details(file, None if _broken(file.problems) else _hashes(file, settings))
+
+
+def _broken(problems: Iterable[Problem]) -> bool:
+    return any(problem.level == "error" for problem in problems)
+
+
+def _report(arguments: argparse.Namespace, told: dict[str, object], problems: Sequence[Problem]) -> int:
+    """Print what there is to tell of one file; 1 if one of the problems is an error."""
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(told | {"problems": [problem.as_json() for problem in problems]}))
     else:
         _print(_sheet(told))
-    _tell(file.problems)
-    return 1 if broken else 0
+    _tell(problems)
+    return 1 if _broken(problems) else 0
 
 
 def located(arguments: argparse.Namespace, settings: SettingsStore) -> NetworkFile:
@@ -111,7 +173,7 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
         algorithms = ", ".join(file.algorithms) or ("pickle" if file.pickled else "")
         words = ", ".join(file.trigger_words)[:60]
         cells = (file.name, file.base_model, algorithms, file.rank or "", f"{file.size / 1e6:.1f}", words)
-        style = "red" if any(problem.level == "error" for problem in file.problems) else ""
+        style = "red" if _broken(file.problems) else ""
         table.add_row(*(Text(_line(cell)) for cell in cells), style=style)
     return table
 
@@ -119,6 +181,7 @@ def _overview(files: Sequence[NetworkFile]) -> Table:
 ROWS = (
     "name", "path", "kind", "base_model", "reason", "algorithms", "components", "rank", "alpha", "trigger_words",
     "trigger_source", "title", "author", "description", "training", "tag_frequency", "autov2", "autov3", "size",
+    "model", "model_family", "matched", "unmatched", "mismatched",
 )  # fmt: skip
 
 

@@ -38,7 +38,8 @@ def command_line(serve: Run) -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_explain(commands)
     _add_networks(commands)
-    # `bake` and `extract` join here, before the commands that are about the project itself.
+    _add_bake(commands)
+    _add_extract(commands)
     _add_bench(commands)
     test = commands.add_parser("test", help="run the project's tests; pytest's options follow", add_help=False)
     test.set_defaults(run=_test)
@@ -74,6 +75,12 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, as 512x768")
     return int(match[1]), int(match[2])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def _account(text: str) -> str:
@@ -137,17 +144,51 @@ def _add_explain(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("networks", help="the library of networks, or one of its files")
-    actions = parser.add_subparsers(dest="action", metavar="list|show", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|check", required=True)
     listing = actions.add_parser("list", help="every network in the library")
+    listing.add_argument("--hash", action="store_true", help="read every file to its end, for the hashes not yet known")
     showing = actions.add_parser("show", help="all that can be told of one file")
     showing.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
-    for action in (listing, showing):
+    checking = actions.add_parser("check", help="what of one file has a place on a model")
+    checking.add_argument("file", metavar="FILE", help="a path, or a name as tags write it")
+    checking.add_argument("--model", required=True, metavar="M", help="a checkpoint's path, or its name")
+    for action in (listing, showing, checking):
         action.add_argument("--dir", type=_folder, metavar="DIR", help="this folder instead of the configured ones")
         action.add_argument("--kind", choices=("lora", "embedding", "hypernetwork"), default="lora")
         action.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
         action.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
         action.add_argument("--json", action="store_true")
         action.set_defaults(run=_networks)
+
+
+def _add_bake(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("bake", help="write a model with its networks merged into it; prints JSON")
+    parser.add_argument("--model", metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument("--prompt", metavar="TAGS", help="the networks, as <lora:ink:0.8>")
+    parser.add_argument("--out", type=_folder, metavar="DIR", help="a new folder, an empty one, or a baked model")
+    parser.add_argument("--networks", type=_folder, metavar="DIR", help="the networks' folder")
+    parser.add_argument("--step", type=int, metavar="N", help="of a schedule, the strengths of this step (1)")
+    parser.add_argument("--steps", type=int, metavar="M", help="how many steps a schedule runs over")
+    parser.add_argument("--dtype", choices=("fp16", "bf16", "fp32"), help="of the weights; else as they are stored")
+    parser.add_argument("--batch", metavar="FILE", help="a JSON list of jobs, each with the options' names; - is stdin")
+    parser.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
+    parser.add_argument("--json", action="store_true", help="it always prints JSON")
+    parser.set_defaults(run=_bake)
+
+
+def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("extract", help="write several networks as one LoRA file")
+    parser.add_argument("tags", metavar="TAGS", help="the networks, as '<lora:ink:0.8> <lora:gold:0.5>'")
+    parser.add_argument("--model", required=True, metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FILE", help="a .safetensors file")
+    parser.add_argument("--rank", type=_count, default=0, metavar="R", help="at most; 0: as many as it takes (0)")
+    parser.add_argument("--dtype", choices=("fp16", "bf16", "fp32"), default="fp32", help="of the file (fp32)")
+    parser.add_argument("--networks", type=_folder, metavar="DIR", help="the networks' folder")
+    parser.add_argument("--models", type=_folder, metavar="DIR", help="the models folder")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="the data folder, for settings and the index")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_extract)
 
 
 def _add_bench(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -174,6 +215,18 @@ def _networks(arguments: argparse.Namespace) -> int:
     from app.cli.networks import networks
 
     return networks(arguments, settings_of(arguments))
+
+
+def _bake(arguments: argparse.Namespace) -> int:
+    from app.cli.bake import bake
+
+    return bake(arguments, settings_of(arguments))
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from app.cli.extract import extract
+
+    return extract(arguments, settings_of(arguments))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from app.engine.engine import Engine, Generator
 from app.engine.library import Library
 from app.plugins import Extensions
@@ -9,13 +11,24 @@ from app.settings import SettingsStore
 from app.settings.model import CHECKOUT
 
 
-def open_engine(settings: SettingsStore) -> Engine:
+def load_extensions() -> Extensions:
+    """The extensions of this checkout; what failed is told on standard error."""
+    extensions = Extensions(CHECKOUT / "extensions")
+    for problem in extensions.problems:
+        print(problem, file=sys.stderr)
+    return extensions
+
+
+def open_engine(settings: SettingsStore, extensions: Extensions) -> Engine:
     """An engine that is not started yet; use it as a context manager."""
     library = Library.of(settings.folders)
 
     def make_generator() -> Generator:
+        from transformers.utils.logging import disable_progress_bar
+
         from app.engine.generator import StudioGenerator
 
-        return StudioGenerator(settings, library, Extensions(CHECKOUT / "extensions"))
+        disable_progress_bar()  # A load is told once, by the job that waits for it.
+        return StudioGenerator(settings, library, extensions)
 
     return Engine(make_generator, library)

@@ -44,10 +44,6 @@ class Checkpoint:
     t5_tokenizer: Any = field(default=None, repr=False)
 
     @property
-    def denoiser(self) -> nn.Module:
-        return next(self.components[name] for name in DENOISERS if name in self.components)
-
-    @property
     def transformer(self) -> nn.Module | None:
         """The denoiser of SD3 and Flux."""
         return self.components.get("transformer")

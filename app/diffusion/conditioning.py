@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.device import memory_errors
 from app.diffusion.embeddings import Embedding
-from app.diffusion.t5 import encode_with_t5
+from app.diffusion.t5 import TOKENS, t5_hidden
 from app.diffusion.tokens import CHUNK, Chunk, ClipTokenizer, Words, chunked
 from app.errors import RequestError
 from app.generation.request import Emphasis
 from app.prompt.emphasis import Break, Fragment
-
-SDXL = ("sdxl", "sdxl-refiner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def uses_clip_skip(checkpoint: Checkpoint) -> bool:
     return checkpoint.family in ("sd15", "sd2", "unknown")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(
     checkpoint: Checkpoint,
     fragments: Sequence[Fragment | Break],
@@ -75,16 +74,29 @@ def encode(
         OutOfMemory: if the device's memory is exhausted.
     """
     with checkpoint.at_work(*checkpoint.text_encoders), memory_errors(checkpoint.placement, "encoding the prompt"):
-        if checkpoint.transformer is not None:
-            return Encoding(*encode_with_t5(checkpoint, _plain(fragments)))
-        encodings = [
-            _encoded(checkpoint, component, fragments, options, vocabulary) for component in checkpoint.text_encoders
-        ]
-    hidden = torch.cat([encoding.hidden for encoding in encodings], dim=-1)
-    pooled = encodings[-1].pooled if checkpoint.family in SDXL else None
+        parts = [_encoded(checkpoint, component, fragments, options, vocabulary) for component in checkpoint.tokenizers]
+        t5 = t5_hidden(checkpoint, _plain(fragments)) if checkpoint.family in TOKENS else None
+    encoding = _joined(checkpoint, parts, t5)
     if options.zero_if_empty and not _plain(fragments).strip():
-        return Encoding(torch.zeros_like(hidden), None if pooled is None else torch.zeros_like(pooled))
-    return Encoding(hidden, pooled)
+        pooled = encoding.pooled
+        return Encoding(torch.zeros_like(encoding.hidden), None if pooled is None else torch.zeros_like(pooled))
+    return encoding
+
+
+def _joined(checkpoint: Checkpoint, parts: Sequence[Encoding], t5: Tensor | None) -> Encoding:
+    """The encoders' parts as the family's denoiser takes them."""
+    hidden = torch.cat([part.hidden for part in parts], dim=-1)
+    vectors = [part.pooled for part in parts if part.pooled is not None]
+    match checkpoint.family:
+        case "sdxl" | "sdxl-refiner":
+            return Encoding(hidden, vectors[-1])
+        case "sd3" if t5 is not None:
+            padded = functional.pad(hidden, (0, t5.shape[-1] - hidden.shape[-1]))
+            return Encoding(torch.cat([padded, t5.to(hidden)]), torch.cat(vectors))
+        case "flux" if t5 is not None:
+            return Encoding(t5, vectors[0])
+        case _:
+            return Encoding(hidden)
 
 
 def _plain(fragments: Sequence[Fragment | Break]) -> str:
@@ -107,14 +119,14 @@ def _encoded(
     text_model = encoder.get_submodule("text_model") if hasattr(encoder, "text_model") else encoder
     with _in_place_of_tokens(text_model.get_submodule("embeddings.token_embedding"), chunks, vectors):
         output = encoder(ids, output_hidden_states=True)
-    if checkpoint.family in SDXL:
+    if not uses_clip_skip(checkpoint):
         hidden = output.hidden_states[-2]
     else:
         hidden = _layer(output.hidden_states, options.clip_skip)
         hidden = text_model.get_submodule("final_layer_norm")(hidden)
     weights = torch.tensor([_weights(chunk) for chunk in chunks], device=hidden.device)
     hidden = emphasised(hidden, weights, options.emphasis).flatten(0, 1)
-    pooled = output.text_embeds[0] if hasattr(output, "text_embeds") else None
+    pooled = output.text_embeds[0] if hasattr(output, "text_embeds") else output.pooler_output[0]
     return Encoding(hidden, pooled)
 
 

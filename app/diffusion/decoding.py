@@ -29,14 +29,17 @@ class Decoded:
     upcast: bool = False
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(checkpoint: Checkpoint, latents: Tensor) -> Decoded:
     """The pictures of latents [images, channels, h, w], under the VAE's weights of this moment.
 
     Raises:
-        CheckpointError: if the VAE gives no numbers even in float32.
+        CheckpointError: if the latents are not numbers, or the VAE gives none even in float32.
         OutOfMemory: if the device's memory is exhausted.
     """
+    if not latents.isfinite().all():
+        hint = "Try another dtype (bf16, fp32), or strengths and weights nearer to 1."
+        raise CheckpointError("The model gave values that are not numbers.", where=checkpoint.name, hint=hint)
     vae = checkpoint.vae
     if checkpoint.placement.vae_tiling:
         vae.enable_tiling()
@@ -82,7 +85,7 @@ class Previewer:
     """[channels + 1, 3]; the last row is the constant. None where the VAE itself is small."""
 
     @classmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def of(cls, checkpoint: Checkpoint) -> Previewer:
         """Fits the map by least squares to one picture of flat colours through the VAE's encoder."""
         vae = checkpoint.vae
@@ -100,7 +103,7 @@ class Previewer:
         projection = torch.linalg.lstsq(rows.nan_to_num(), targets.flatten(2)[0].T).solution
         return cls(checkpoint, projection)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, latents: Tensor) -> Image.Image:
         """A preview of one image's latents [channels, h, w], of a pixel or more for each latent."""
         if self.projection is None:

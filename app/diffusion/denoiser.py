@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint, module_config, module_dtype
 from app.diffusion.conditioning import Conditioning, Encoding
-from app.diffusion.noise import AUTOMATIC, NoiseLevels, scheduled
+from app.diffusion.noise import NoiseLevels
 from app.diffusion.samplers import Sampler
 
 AESTHETIC_SCORES = (6.0, 2.5)
@@ -47,8 +49,48 @@ def guided(predictions: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
     return combined
 
 
+def predictions(rows: Sequence[Row], evaluate: Callable[[Sequence[Row]], Tensor]) -> list[Tensor]:
+    """What the model predicts for each row. Rows of one length of text share an evaluation.
+
+    `evaluate` gives the predictions of its rows behind one another, [rows · images, …].
+    """
+    found: dict[int, Tensor] = {}
+    for length in sorted({row.encoding.hidden.shape[0] for row in rows}):
+        group = [index for index, row in enumerate(rows) if row.encoding.hidden.shape[0] == length]
+        output = evaluate([rows[index] for index in group]).float()
+        found.update(zip(group, output.chunk(len(group)), strict=True))
+    return [found[index] for index in range(len(rows))]
+
+
+def stacked_texts(rows: Sequence[Row], images: int, like: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """The rows' texts [rows · images, tokens, width] and pooled vectors (if all have one), on the device of `like`."""
+    hidden = torch.cat([row.encoding.hidden.expand(images, -1, -1) for row in rows])
+    vectors = [row.encoding.pooled.expand(images, -1) for row in rows if row.encoding.pooled is not None]
+    pooled = torch.cat(vectors).to(like.device, dtype) if len(vectors) == len(rows) else None
+    return hidden.to(like.device, dtype), pooled
+
+
+class Denoiser(Protocol):
+    """A model at work on latents of one size. `condition` sets what steers it from the next evaluation on."""
+
+    def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
+        """diffusers' scheduler for one run of `steps` steps.
+
+        Raises:
+            RequestError: for a schedule type that does not exist, or that this kind of model does not use.
+        """
+
+    def level(self, timestep: float) -> float:
+        """The level σ of a scheduler's timestep."""
+
+    def condition(self, conditioning: Conditioning) -> None: ...
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """The denoised latents, float32 like x [images, channels, h, w]."""
+
+
 class UNetDenoiser:
-    """A UNet at work on latents of one size. `condition` sets what steers it from the next evaluation on."""
+    """The denoiser of SD 1.x, SD 2.x and SDXL."""
 
     def __init__(self, checkpoint: Checkpoint, cfg_scale: float, size: tuple[int, int]) -> None:
         """`size` is the picture's height and width in pixels."""
@@ -61,17 +103,11 @@ class UNetDenoiser:
         self._masked = _masked_picture(checkpoint, size) if checkpoint.inpainting else None
         self.levels = NoiseLevels.of(checkpoint.scheduler_config)
 
-    def sigmas(self, sampler: Sampler, schedule_type: str, steps: int) -> list[float]:
-        """The levels of the steps, and 0 behind them.
+    def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
+        return sampler.prepared(self._checkpoint.scheduler_config, schedule_type, steps)
 
-        Raises:
-            RequestError: for a schedule type that does not exist.
-        """
-        if schedule_type == AUTOMATIC:
-            trailing = self._checkpoint.scheduler_config.get("timestep_spacing") == "trailing"
-            # Distilled models say so; away from the levels they were distilled at they only blur.
-            schedule_type = "SGM Uniform" if trailing else sampler.schedule
-        return scheduled(self.levels, schedule_type, steps, skips_next_to_last=sampler.skips_next_to_last)
+    def level(self, timestep: float) -> float:
+        return self.levels.sigma(timestep)
 
     def condition(self, conditioning: Conditioning) -> None:
         if conditioning is not self._conditioning:
@@ -79,58 +115,39 @@ class UNetDenoiser:
             self._rows = guided_rows(conditioning, self._cfg_scale)
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        """The denoised latents, float32 like x [images, channels, h, w]."""
         scale = math.sqrt(sigma**2 + 1)
-        predicted = guided(self._predictions(x / scale, self.levels.timestep(sigma)), self._rows)
+        evaluate = partial(self._evaluate, x / scale, self.levels.timestep(sigma))
+        predicted = guided(predictions(self._rows, evaluate), self._rows)
         if self._checkpoint.prediction == "v_prediction":
             return x / scale**2 - predicted * (sigma / scale)
         return x - sigma * predicted
 
-    def _predictions(self, x: Tensor, timestep: float) -> list[Tensor]:
-        """What the UNet predicts for each row; rows of one length of text share an evaluation."""
-        predictions: dict[int, Tensor] = {}
-        lengths = {row.encoding.hidden.shape[0] for row in self._rows}
-        for length in sorted(lengths):
-            group = [index for index, row in enumerate(self._rows) if row.encoding.hidden.shape[0] == length]
-            output = self._evaluate(x, timestep, [self._rows[index] for index in group])
-            predictions.update(zip(group, output.chunk(len(group)), strict=True))
-        return [predictions[index] for index in range(len(self._rows))]
-
     def _evaluate(self, x: Tensor, timestep: float, rows: Sequence[Row]) -> Tensor:
-        images = x.shape[0]
         dtype = module_dtype(self._unet)
-        hidden = torch.cat([row.encoding.hidden.expand(images, -1, -1) for row in rows])
+        hidden, pooled = stacked_texts(rows, x.shape[0], x, dtype)
+        added = {"text_embeds": pooled, "time_ids": self._sizes(rows, x).to(dtype)} if pooled is not None else None
         if self._masked is not None:
-            x = torch.cat([x, self._masked.expand(images, -1, -1, -1)], dim=1)
+            x = torch.cat([x, self._masked.expand(x.shape[0], -1, -1, -1)], dim=1)
         output: Tensor = self._unet(
             x.repeat(len(rows), 1, 1, 1).to(dtype),
             torch.tensor(timestep, device=x.device, dtype=torch.float32),
-            encoder_hidden_states=hidden.to(x.device, dtype),
-            added_cond_kwargs=self._added(rows, images, dtype, x.device),
+            encoder_hidden_states=hidden,
+            added_cond_kwargs=added,
             return_dict=False,
         )[0]
-        return output.float()
+        return output
 
-    def _added(
-        self, rows: Sequence[Row], images: int, dtype: torch.dtype, device: torch.device
-    ) -> Mapping[str, Tensor] | None:
-        """SDXL's second conditioning: pooled texts, and the picture's size and crop."""
-        pooled = [row.encoding.pooled for row in rows]
-        vectors = [vector.expand(images, -1) for vector in pooled if vector is not None]
-        if len(vectors) < len(rows):
-            return None
+    def _sizes(self, rows: Sequence[Row], x: Tensor) -> Tensor:
+        """What SDXL is told of each picture: its size, its crop, and the size wanted (the refiner: how fair it is)."""
         height, width = map(float, self._size)
-        times: list[list[float]] = []
+        told: list[list[float]] = []
         for row in rows:
             tail = [AESTHETIC_SCORES[row.negative]] if self._checkpoint.family == "sdxl-refiner" else [height, width]
-            times += [[height, width, 0.0, 0.0, *tail]] * images
-        return {
-            "text_embeds": torch.cat(vectors).to(device, dtype),
-            "time_ids": torch.tensor(times, device=device, dtype=dtype),
-        }
+            told += [[height, width, 0.0, 0.0, *tail]] * x.shape[0]
+        return torch.tensor(told, device=x.device)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _masked_picture(checkpoint: Checkpoint, size: tuple[int, int]) -> Tensor:
     """What an inpainting UNet is shown when there is no picture: a mask of everything, and grey, [1, 1 + c, h, w]."""
     vae = checkpoint.vae

@@ -18,6 +18,8 @@ Offload = Literal["none", "model"]
 """`model`: a component is on the device only while it works, and in RAM otherwise."""
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+EXHAUSTED = ("can't allocate memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What the CPU's, Apple's and cuBLAS' allocators say in a plain RuntimeError."""
 SMALL_MEMORY = 6 * 1024**3
 """Bytes of device memory below which components take turns from the start."""
 
@@ -138,14 +140,18 @@ def _xformers_works(device: torch.device) -> bool:
     return True
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator raised this."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in EXHAUSTED)
+
+
 @contextmanager
 def memory_errors(placement: Placement, doing: str) -> Iterator[None]:
     """Tells an allocator's failure inside the block as OutOfMemory, with what would help; `doing` is a gerund."""
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        # CPU allocators raise a plain RuntimeError.
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
             raise
         hint = "Make the picture or the batch smaller"
         hint += ", or let components take turns (offload) and tile the VAE." if placement.thriftier() else "."

@@ -14,12 +14,13 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DMod
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
+from transformers.utils import logging as transformers_logging
 
 from app.diffusion.checkpoint import Checkpoint, Family, Prediction, module_config
-from app.diffusion.device import Placement
+from app.diffusion.device import Placement, is_out_of_memory
 from app.diffusion.tokens import read_tokenizer
 from app.errors import CheckpointError, NetworkError
-from app.networks.header import read_header
+from app.networks.header import Header, read_header
 
 CLASSES: Mapping[str, Mapping[str, Any]] = {
     "StableDiffusion": {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel, "vae": AutoencoderKL},
@@ -140,13 +141,25 @@ def load_component(cls: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True, "use_safetensors": bool(weights)}
     if weights and all(".fp16" in file.name for file in weights):
         options["variant"] = "fp16"
-    with reading(folder):
+    with reading(folder), _quiet():
         module, info = cls.from_pretrained(folder, dtype=dtype, **options)
     missing = sorted(str(key) for key in info["missing_keys"] if "position_ids" not in str(key))
     if missing or info["mismatched_keys"]:
         what = f"{len(missing)} weights are missing, {missing[0]!r} first" if missing else "weights have other shapes"
         raise CheckpointError(f"{what}.", where=str(folder))
     return frozen(module)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of transformers' inside the block: ours tells the whole load."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def frozen(module: nn.Module) -> nn.Module:
@@ -159,15 +172,21 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except READ_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
         raise CheckpointError(f"It cannot be read ({reason}).", where=str(path)) from error
 
 
-def checked_header(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes in a safetensors file; the whole layout of the file is checked on the way."""
+def checked_header(path: Path) -> Header:
+    """The header of a safetensors file, whose whole layout is checked on the way.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
     try:
-        return read_header(path).shapes
+        return read_header(path)
     except NetworkError as error:
         raise CheckpointError(error.message, where=error.where, hint=error.hint) from error
 

@@ -40,6 +40,7 @@ TEXT_PREFIXES: Mapping[str, Mapping[str, str]] = {
     },
     "sdxl-refiner": {"text_encoder_2": "conditioner.embedders.0.model."},
 }
+LAYERS_LIMIT = 1000
 HEAD_WIDTH = 64
 """Of every CLIP text encoder and of the attention of SD 2 and SDXL; SD 1 has 8 heads whatever their width."""
 
@@ -55,7 +56,7 @@ class Layout:
     pad_tokens: Mapping[str, str]
 
 
-def recognised(shapes: Shapes, metadata: Mapping[str, str], where: str) -> Family:
+def recognised(shapes: Shapes, where: str) -> Family:
     """The family of a file.
 
     Raises:
@@ -77,7 +78,7 @@ def describe(shapes: Shapes, metadata: Mapping[str, str], where: str) -> Layout:
     Raises:
         CheckpointError: if a part is missing or its shapes are not that family's.
     """
-    family = recognised(shapes, metadata, where)
+    family = recognised(shapes, where)
     base: dict[str, dict[str, Any]] = json.loads((CONFIGS / f"{family}.json").read_text("utf-8"))
     try:
         unet = unet_config(shapes, UNET, heads=8 if family == "sd15" else None)
@@ -117,7 +118,7 @@ def unet_config(shapes: Shapes, prefix: str, heads: int | None) -> dict[str, Any
     """
     inner = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
     levels: list[list[int]] = [[]]  # the input blocks of each level
-    for block in range(1, 1 + _count(inner, r"input_blocks\.(\d+)\.") - 1):
+    for block in range(1, count(inner, r"input_blocks\.(\d+)\.")):
         if f"input_blocks.{block}.0.op.weight" in inner:
             levels.append([])
         else:
@@ -126,8 +127,8 @@ def unet_config(shapes: Shapes, prefix: str, heads: int | None) -> dict[str, Any
     if len(layers) != 1 or layers == {0}:
         raise ValueError("the UNet's levels are not alike")
     channels = [inner[f"input_blocks.{level[0]}.0.in_layers.2.weight"][0] for level in levels]
-    depths = [_count(inner, rf"input_blocks\.{level[0]}\.1\.transformer_blocks\.(\d+)\.") for level in levels]
-    middle = _count(inner, r"middle_block\.1\.transformer_blocks\.(\d+)\.")
+    depths = [count(inner, rf"input_blocks\.{level[0]}\.1\.transformer_blocks\.(\d+)\.") for level in levels]
+    middle = count(inner, r"middle_block\.1\.transformer_blocks\.(\d+)\.")
     per_level = [*(depth or 1 for depth in depths[:-1]), depths[-1] or middle]
     attended = next(shape for name, shape in inner.items() if name.endswith("attn2.to_k.weight"))
     projection = next(shape for name, shape in inner.items() if name.endswith(".1.proj_in.weight"))
@@ -157,7 +158,7 @@ def vae_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
     own = any(name.startswith("encoder.down_blocks.") for name in inner)
     block = "encoder.down_blocks.{}.resnets.{}.conv1.weight" if own else "encoder.down.{}.block.{}.conv1.weight"
     pattern = re.escape(block.split("{", maxsplit=1)[0]) + r"(\d+)\."
-    levels = _count(inner, pattern)
+    levels = count(inner, pattern)
     if not levels:
         raise KeyError("the VAE's encoder")
     channels = [inner[block.format(level, 0)][0] for level in range(levels)]
@@ -186,19 +187,26 @@ def clip_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
     }
     openclip = "token_embedding.weight" in inner
     vocabulary, width = inner["token_embedding.weight" if openclip else "embeddings.token_embedding.weight"]
+    projection = inner.get("text_projection") or inner.get("text_projection.weight", ())[::-1]
     layer = "transformer.resblocks.0.mlp.c_fc.weight" if openclip else "encoder.layers.0.mlp.fc1.weight"
-    config: dict[str, Any] = {
+    return {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": inner[layer][0],
-        "num_hidden_layers": _count(inner, r"(?:transformer\.resblocks|encoder\.layers)\.(\d+)\."),
+        "num_hidden_layers": count(inner, r"(?:transformer\.resblocks|encoder\.layers)\.(\d+)\."),
         "num_attention_heads": width // HEAD_WIDTH,
-        "projection_dim": inner["text_projection"][1] if "text_projection" in inner else width,
+        "projection_dim": projection[1] if projection else width,
     }
-    return config
 
 
-def _count(names: Sequence[str] | Mapping[str, Any], pattern: str) -> int:
-    """One more than the greatest number that stands where the pattern, at the start of a name, has its group."""
+def count(names: Sequence[str] | Mapping[str, Any], pattern: str) -> int:
+    """One more than the greatest number that stands where the pattern, at the start of a name, has its group.
+
+    Raises:
+        ValueError: for a number no model reaches: names are the file's word, and loops run as far.
+    """
     compiled = re.compile(pattern)
-    return max((int(match[1]) + 1 for match in map(compiled.match, names) if match), default=0)
+    found = max((int(match[1]) + 1 for match in map(compiled.match, names) if match), default=0)
+    if found > LAYERS_LIMIT:
+        raise ValueError(f"a name counts {found} layers")
+    return found

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.conditioning import Conditioning
-from app.diffusion.denoiser import UNetDenoiser
+from app.diffusion.denoiser import Denoiser, UNetDenoiser
 from app.diffusion.device import memory_errors
-from app.diffusion.noise import ImageNoise
-from app.diffusion.samplers import find_sampler
+from app.diffusion.flow import FlowDenoiser
+from app.diffusion.samplers import Run, find_sampler
 from app.generation.request import SEED_LIMIT, GenerationRequest
 
 BeforeStep = Callable[[int], None]
@@ -37,7 +37,7 @@ def _nothing_after(step: int, latents: Tensor, denoised: Tensor) -> None:
     pass
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     checkpoint: Checkpoint,
     request: GenerationRequest,
@@ -57,8 +57,8 @@ def sample(
     """
     device = checkpoint.placement.device
     sampler = find_sampler(request.sampler, flow=checkpoint.prediction == "flow")
-    denoiser = UNetDenoiser(checkpoint, request.cfg_scale, (request.height, request.width))
-    sigmas = denoiser.sigmas(sampler, request.schedule_type, request.steps)
+    kind: type[UNetDenoiser | FlowDenoiser] = UNetDenoiser if checkpoint.transformer is None else FlowDenoiser
+    denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
     shape = (
         checkpoint.latent_channels,
         request.height // checkpoint.vae_factor,
@@ -69,18 +69,15 @@ def sample(
     lanes = [[seed] for seed in seeds] if checkpoint.placement.on_cpu else [seeds]
     names = [name for name in DENOISERS if name in checkpoint.components]
     with checkpoint.at_work(*names), memory_errors(checkpoint.placement, "sampling"):
-        runs = []
-        latents = []
-        for lane in lanes:
-            noise = ImageNoise(lane, shape, device)
-            start = noise() * sigmas[0]
-            latents.append(start)
-            runs.append(sampler.steps(denoiser, start, sigmas, noise))
+        # A scheduler counts its own steps, so each lane has one.
+        schedulers = [denoiser.scheduler(sampler, request.schedule_type, request.steps) for _ in lanes]
+        started = [Run(sampler, own, denoiser.level, lane) for own, lane in zip(schedulers, lanes, strict=True)]
+        runs = [run.steps(denoiser, shape, device) for run in started]
         for step in range(1, request.steps + 1):
             before_step(step)
             denoiser.condition(conditioning_at(step))
             results = [next(run) for run in runs]
-            latents = [x for x, _ in results]
-            if after_step(step, torch.cat(latents), torch.cat([denoised for _, denoised in results])):
-                return Sampled(torch.cat(latents), step)
-    return Sampled(torch.cat(latents), request.steps)
+            latents, denoised = (torch.cat(parts) for parts in zip(*results, strict=True))
+            if after_step(step, latents, denoised):
+                return Sampled(latents, step)
+    return Sampled(latents, request.steps)

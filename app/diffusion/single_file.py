@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +31,13 @@ from app.errors import CheckpointError
 Tensors = Mapping[str, Tensor]
 
 
-def load_single_file(path: Path, placement: Placement) -> Checkpoint:
-    """A checkpoint of SD 1.x, SD 2.x or SDXL from one file.
+def load_unet_file(path: Path, tensors: Tensors, metadata: Mapping[str, str], placement: Placement) -> Checkpoint:
+    """A checkpoint of SD 1.x, SD 2.x or SDXL from the tensors and metadata of one file.
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    tensors, metadata = read_tensors(path)
-    layout = describe({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata, str(path))
+    layout = describe(shapes_of(tensors), metadata, str(path))
     components = {}
     for name in ("unet", *layout.pad_tokens, "vae"):
         with reading(path):
@@ -50,7 +50,7 @@ def load_single_file(path: Path, placement: Placement) -> Checkpoint:
         family=layout.family,
         prediction=prediction,
         components=components,
-        tokenizers={name: _padded(tokenizer, pad) for name, pad in layout.pad_tokens.items()},
+        tokenizers={name: padded(tokenizer, pad) for name, pad in layout.pad_tokens.items()},
         scheduler_config={**layout.configs["scheduler"], "prediction_type": prediction},
         placement=placement,
         inpainting=layout.inpainting,
@@ -68,8 +68,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         header = checked_header(path)
         with reading(path):
             return load_file(path), header.metadata
-    with reading(path):
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with reading(path):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            hint = "Use a .safetensors file."
+            message = "It is not a pickle of tensors alone, and reading it further would not be safe."
+            raise CheckpointError(message, where=str(path), hint=hint) from error
+        raise
     while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -125,11 +132,17 @@ def filled(model: nn.Module, tensors: Tensors, dtype: torch.dtype, name: str) ->
     return frozen(model)
 
 
-def _padded(tokenizer: ClipTokenizer, pad: str) -> ClipTokenizer:
-    return replace(tokenizer, pad=tokenizer.model.token_to_id(pad))
+def shapes_of(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-@torch.inference_mode()
+def padded(tokenizer: ClipTokenizer, pad: str) -> ClipTokenizer:
+    """The tokenizer with another padding."""
+    found = tokenizer.model.token_to_id(pad)
+    return replace(tokenizer, pad=tokenizer.end if found is None else found)
+
+
+@torch.no_grad()
 def predicted(unet: nn.Module, layout: Layout) -> Any:
     """What a UNet predicts, by trying: given pure noise at the last timestep, ε is that noise and v is unlike it."""
     config = layout.configs["unet"]

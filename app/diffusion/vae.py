@@ -15,7 +15,7 @@ from app.diffusion.checkpoint import Checkpoint, module_config, vae_factor
 from app.diffusion.device import Placement
 from app.diffusion.folders import load_component, reading
 from app.diffusion.layouts import vae_config
-from app.diffusion.single_file import filled, read_tensors
+from app.diffusion.single_file import filled, read_tensors, shapes_of
 from app.errors import CheckpointError
 
 
@@ -50,7 +50,7 @@ def load_vae(path: Path, placement: Placement, scaling: float, shift: float = 0.
     prefix = next((known for known in ("first_stage_model.", "vae.") if any(n.startswith(known) for n in tensors)), "")
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     try:
-        config = vae_config({name: tuple(tensor.shape) for name, tensor in tensors.items()}, "")
+        config = vae_config(shapes_of(tensors), "")
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"It is not a VAE that can be used: {error}.", where=str(path)) from error
     with reading(path):

@@ -59,8 +59,7 @@ class Encoder:
         wanted = [(branch.text, branch.weight, False) for branch in branches(stages[0])] + [(stages[1], 1.0, True)]
         keys = [self._key(request, texts, plan, step, text, negative) for text, _, negative in wanted]
         if not all(key in self._known for key in keys):
-            with self._patcher.patched(plan) as at:
-                at(step)
+            with self._patcher.patched(plan, first=step):
                 for key, (text, _, negative) in zip(keys, wanted, strict=True):
                     if key not in self._known:
                         self._known[key] = self._encode(request, texts.vocabulary, text, negative)

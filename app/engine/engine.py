@@ -61,6 +61,7 @@ class Engine:
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
+        self._generator: Generator | None = None
         self._history: deque[Job] = deque(maxlen=HISTORY)
         self._sequence = 0
         self._closed = False
@@ -83,16 +84,20 @@ class Engine:
             self._changed.notify_all()
 
     def close(self, timeout: float = 30.0) -> None:
-        """Cancel what waits, interrupt what runs, and let the generator put the model's weights back."""
+        """Cancel what waits, interrupt what runs, and let the generator put the model's weights back.
+
+        Slow imports that no job waits for are not waited for either.
+        """
         with self._changed:
             self._closed = True
+            idle = self._running is None and self._generator is None
             for job in self._queue:
                 self._end(job, "cancelled")
             self._queue.clear()
             if self._running:
                 self._running.control.interrupted = True
             self._bump()
-        if self._worker.is_alive() and self._worker is not threading.current_thread():
+        if not idle and self._worker.is_alive() and self._worker is not threading.current_thread():
             self._worker.join(timeout)
 
     def submit(self, request: GenerationRequest, owner: str = "", *, folder: Path | None = None) -> Job:
@@ -218,7 +223,6 @@ class Engine:
         job.finished.set()
 
     def _work(self) -> None:
-        generator: Generator | None = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._queue or self._warm)
@@ -228,7 +232,7 @@ class Engine:
                 job = self._start_next()
             # The edge: whatever a job raises ends that job, in words, and the worker goes on with the next.
             try:
-                generator = generator or self._make_generator()
+                generator = self._generator = self._generator or self._make_generator()
                 result = (
                     generator.run(job.request, self._reporter(job), job.control, self._keeper(job)) if job else None
                 )
@@ -240,8 +244,8 @@ class Engine:
                 self._finish(job, None, PatchbayError(f"Unexpected {type(error).__name__}: {error}"))
             else:
                 self._finish(job, result, None)
-        if generator is not None:
-            generator.close()
+        if self._generator is not None:
+            self._generator.close()
 
     def _start_next(self) -> Job | None:
         """Make the next job the running one; call it with the lock held."""

@@ -17,7 +17,7 @@ from app.diffusion.sampling import Sampled, sample
 from app.engine.engine import Keep
 from app.engine.jobs import Control
 from app.engine.library import Library
-from app.engine.model import LoadedModel, ModelHolder
+from app.engine.model import LoadedModel, MemoryChoice, ModelHolder
 from app.engine.prompts import Prepared, prepare
 from app.engine.reading import Reading, read_prompts, refuse
 from app.errors import CheckpointError, Problem
@@ -163,8 +163,9 @@ class StudioGenerator:
     def _attempt(self, reading: Reading, clock: Clock, outcome: Outcome, keep: Keep, placement: Placement) -> None:
         settings, run = self._settings.current.networks, reading.request
         budget = None if settings.memory_budget is None else settings.memory_budget << 20
+        memory = MemoryChoice(settings.memory_mode, budget)
         with clock.part("loading"):
-            model = self._holder.model(run.checkpoint, run.vae, placement, budget=budget)
+            model = self._holder.model(run.checkpoint, run.vae, placement, memory)
             prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
         outcome.networks |= {network.use.name: network.use for network in prepared.bound.networks}
@@ -205,8 +206,7 @@ class StudioGenerator:
             clock.done += request.steps - sampled.steps
             return sampled, ()
         whole = sampled.steps == request.steps
-        with clock.part("decoding"), model.patcher.patched(prepared.plan.component("vae")) as at:
-            at(sampled.steps)
+        with clock.part("decoding"), model.patcher.patched(prepared.plan.component("vae"), first=sampled.steps):
             return sampled, decode(checkpoint, sampled.latents if whole else latest[0]).images
 
 

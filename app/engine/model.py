@@ -13,15 +13,24 @@ from app.engine.encodings import Encoder
 from app.engine.library import Library, ModelFile
 from app.engine.networks import NetworkBinder
 from app.engine.words import WordFinder
+from app.patching.memory import MemoryMode
 from app.patching.patcher import Patcher
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChoice:
+    """Where pristine weights are kept while networks act, and how many bytes the networks may keep."""
+
+    mode: MemoryMode = "auto"
+    budget: int | None = None
 
 
 class LoadedModel:
     """A checkpoint, the patcher that owns its weights, and what was read, matched and encoded for it."""
 
-    def __init__(self, checkpoint: Checkpoint, library: Library, *, budget: int | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, library: Library, memory: MemoryChoice) -> None:
         self.checkpoint = checkpoint
-        self.patcher = Patcher(checkpoint.components, budget=budget)
+        self.patcher = Patcher(checkpoint.components, memory.mode, budget=memory.budget)
         self.encoder = Encoder(checkpoint, self.patcher)
         self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family)
         self.words = WordFinder(library.embeddings, checkpoint)
@@ -39,6 +48,7 @@ class Wanted:
     checkpoint: ModelFile
     vae: ModelFile | None
     placement: Placement
+    memory: MemoryChoice
     stamp: tuple[int, ...]
 
 
@@ -50,22 +60,24 @@ class ModelHolder:
         self._wanted: Wanted | None = None
         self._model: LoadedModel | None = None
 
-    def holds(self, checkpoint: str, vae: str, placement: Placement) -> bool:
-        """Whether this model is in memory."""
-        return self._model is not None and self._wanted == self._want(checkpoint, vae, placement)
-
-    def model(self, checkpoint: str, vae: str, placement: Placement, *, budget: int | None = None) -> LoadedModel:
+    def model(
+        self,
+        checkpoint: str,
+        vae: str,
+        placement: Placement,
+        memory: MemoryChoice = MemoryChoice(),
+    ) -> LoadedModel:
         """The model of these names, loaded if it is not the one in memory or its files have changed.
 
         Raises:
             CheckpointError: there is no such checkpoint or VAE, or it cannot be read.
         """
-        wanted = self._want(checkpoint, vae, placement)
+        wanted = self._want(checkpoint, vae, placement, memory)
         if self._model is None or wanted != self._wanted:
             self.free()
             vae_path = wanted.vae.path if wanted.vae else None
             loaded = load_checkpoint(wanted.checkpoint.path, placement, vae_path)
-            self._model = LoadedModel(loaded, self._library, budget=budget)
+            self._model = LoadedModel(loaded, self._library, memory)
             self._wanted = wanted
         return self._model
 
@@ -80,7 +92,8 @@ class ModelHolder:
         if self._model is not None:
             self._model.patcher.restore()
 
-    def _want(self, checkpoint: str, vae: str, placement: Placement) -> Wanted:
+    def _want(self, checkpoint: str, vae: str, placement: Placement, memory: MemoryChoice) -> Wanted:
         file = self._library.checkpoints.find(checkpoint)
         vae_file = None if vae == "Automatic" else self._library.vaes.find(vae)
-        return Wanted(file, vae_file, placement, (*file.stamp, *(vae_file.stamp if vae_file else ())))
+        stamp = (*file.stamp, *(vae_file.stamp if vae_file else ()))
+        return Wanted(file, vae_file, placement, memory, stamp)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.engine.matching import Loader, matched
 from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
-from app.networks.files import read_network
 from app.networks.keys import Model
 from app.networks.record import NetworkFile
-from app.networks.resolve import Match, resolve
+from app.networks.resolve import Match
 from app.prompt.schedule import ScheduledNetwork
 
 KEPT = 16
@@ -49,9 +49,9 @@ class NetworkBinder:
         self._catalog = catalog
         self._model = model
         self._family = family
-        self._matches: OrderedDict[tuple[Path, int, int], Match] = OrderedDict()
+        self._matches: OrderedDict[tuple[Path, int, int, Loader], Match] = OrderedDict()
 
-    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]]) -> Bound:
+    def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]], loader: Loader = "native") -> Bound:
         """Match every tag's network with the model.
 
         A network that is unreadable or made for another base is an error at its tag, which then has no effect; what
@@ -61,7 +61,7 @@ class NetworkBinder:
         problems: list[Problem] = []
         for tag, file in files:
             try:
-                match = self._match(file)
+                match = self.match(file, loader)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
             except NetworkError as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
@@ -71,9 +71,14 @@ class NetworkBinder:
                 networks.append(bound)
         return Bound(tuple(networks), tuple(problems))
 
-    def _match(self, file: NetworkFile) -> Match:
-        key = (file.path, file.size, file.mtime_ns)
-        match = self._matches.pop(key, None) or resolve(read_network(file.path), self._model, self._family)
+    def match(self, file: NetworkFile, loader: Loader = "native") -> Match:
+        """Where a file's network acts on the model: read and resolved once, until the file changes.
+
+        Raises:
+            NetworkError: the file cannot be read.
+        """
+        key = (file.path, file.size, file.mtime_ns, loader)
+        match = self._matches.pop(key, None) or matched(file.path, self._model, self._family, loader)
         self._matches[key] = match
         while len(self._matches) > KEPT:
             self._matches.popitem(last=False)

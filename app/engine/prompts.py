@@ -34,7 +34,7 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
             setting `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
     """
     request = reading.request
-    bound = model.binder.bind(reading.files)
+    bound = model.binder.bind(reading.files, settings.loader)
     planned = plan(bound.pairs, model.checkpoint.components, request.steps)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     words = model.words.find(texts, [match for _, match in bound.pairs])

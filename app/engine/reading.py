@@ -48,7 +48,8 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
     request = replace(request, prompt=applied.prompt)
     if positive.networks:
         request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
-    problems = (*positive.problems, *missing, *negative_problems(negative))
+    ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
+    problems = (*ordered, *negative_problems(negative))
     return Reading(request, positive, negative, files, applied, allowed(problems, settings))
 
 

@@ -47,7 +47,7 @@ class Adapter(ABC):
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether the adapter belongs to a parameter of this shape. Nothing is ever broadcast."""
         rows, columns = self.size
-        return rows in (None, shape[0]) and columns in (None, math.prod(shape[1:]))
+        return len(shape) > 1 and rows in (None, shape[0]) and columns in (None, math.prod(shape[1:]))
 
     @abstractmethod
     def delta(self, weight: Tensor) -> Tensor:

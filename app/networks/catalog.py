@@ -117,8 +117,28 @@ class Catalog:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._stop.clear()
-                self._thread = threading.Thread(target=self._hash_all, name=f"hashing {self.kind}", daemon=True)
+                self._thread = threading.Thread(target=self.hash_all, name=f"hashing {self.kind}", daemon=True)
                 self._thread.start()
+
+    def hash_all(self) -> None:
+        """Hash what is not hashed yet, the smallest first, until done or `close` is called from another thread.
+
+        Files that cannot be read have said so already.
+        """
+        published = time.monotonic()
+        for file in sorted(self.entries(), key=lambda file: file.size):
+            if self._stop.is_set():
+                break
+            if file.autov2 or any(problem.level == "error" for problem in file.problems):
+                continue
+            try:
+                self._hasher.hash(file.file, self._stop.is_set)
+            except NetworkError:
+                continue  # gone or changed since it was listed; the next refresh tells
+            if time.monotonic() - published > PUBLISH_SECONDS:
+                self._publish_hashes()
+                published = time.monotonic()
+        self._publish_hashes()
 
     def close(self) -> None:
         """Stop hashing, and wait until it has stopped."""
@@ -205,23 +225,6 @@ class Catalog:
         with self._lock:
             listing = self._current()
             self._publish([self._hashed(file) for file in listing.files], listing.signatures, listing.problems)
-
-    def _hash_all(self) -> None:
-        """Hash what is not hashed yet, the smallest first; files that cannot be read have said so already."""
-        published = time.monotonic()
-        for file in sorted(self.entries(), key=lambda file: file.size):
-            if self._stop.is_set():
-                break
-            if file.autov2 or any(problem.level == "error" for problem in file.problems):
-                continue
-            try:
-                self._hasher.hash(file.file, self._stop.is_set)
-            except NetworkError:
-                continue  # gone or changed since it was listed; the next refresh tells
-            if time.monotonic() - published > PUBLISH_SECONDS:
-                self._publish_hashes()
-                published = time.monotonic()
-        self._publish_hashes()
 
 
 def _unchanged(file: NetworkFile) -> bool:

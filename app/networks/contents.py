@@ -146,7 +146,7 @@ def _component(head: str, denoiser: str) -> str:
     components, name = components_of(head)
     if components == DENOISERS:
         return denoiser
-    if len(components) < len(DENOISERS):
+    if components[0] not in DENOISERS or len(components) == 1:
         return components[0]
     return next((component for beginning, component in BEGINNINGS if name.startswith(beginning)), "unet")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def record_at(path: Path, kind: Kind | None = None) -> NetworkFile:
 
 def details(file: NetworkFile, hashes: Hashes | None = None) -> dict[str, object]:
     """The card, and what is too long for it: every tag with its count, the training, the metadata, the sidecar."""
-    header = _header(file.file)
+    header = None if file.refused else _header(file.file)
     metadata = header.metadata if header else {}
     said = describe(file.path, metadata)
     told = {
@@ -43,7 +44,7 @@ def details(file: NetworkFile, hashes: Hashes | None = None) -> dict[str, object
         "tag_frequency": dict(said.tag_frequency),
         "training": dict(said.training),
         "sidecar": _sidecar(said.sidecar),
-        "metadata": {key: value for key, value in metadata.items() if key not in PICTURES},
+        "metadata": without_pictures(metadata),
         "dtypes": dict(Counter(info.dtype for info in header.tensors.values())) if header else {},
         "tensors": len(header.tensors) if header else 0,
     }
@@ -55,6 +56,17 @@ def details(file: NetworkFile, hashes: Hashes | None = None) -> dict[str, object
         told["alphas"] = {f"{a:g}": n for a, n in sorted(Counter(read_scalars(file.file, header, held.alphas)).items())}
         told["embeddings"] = list(held.embeddings)
     return file.as_card() | told
+
+
+def without_pictures(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata as they stand, but for pictures, which are shown as such."""
+    return {key: value for key, value in metadata.items() if key not in PICTURES}
+
+
+def metadata_of(file: NetworkFile) -> dict[str, str]:
+    """A file's metadata without pictures; none of a file that has none or cannot be read."""
+    header = None if file.refused else _header(file.file)
+    return without_pictures(header.metadata) if header else {}
 
 
 def _header(path: Path) -> Header | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +44,8 @@ class Network:
         return tuple(dict.fromkeys([*self.adapters, *self.biases, *self.unread]))
 
 
+PROBLEMS_LIMIT = 20
+MESSAGE_LIMIT = 500
 PICKLES = (".pt", ".ckpt", ".bin", ".pth")
 FOLDER_FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin")
 
@@ -63,36 +65,48 @@ def read_network(path: Path) -> Network:
         NetworkError: in one line, the file and what is wrong with it: not readable, not a network, or a tensor with
             NaN or infinite numbers, by name. Pickles are read by torch's restricted loader; none is executed.
     """
+    tensors, metadata = read_tensors(path)
+    return network_of(path, tensors, metadata)
+
+
+def read_tensors(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """The tensors of a network's file, as it names and stores them, and its metadata.
+
+    Raises:
+        NetworkError: as `read_network`, where the file cannot be read, is no network, or holds numbers that are none.
+    """
     file = _file(path)
     tensors, metadata = _pickle(file) if file.suffix.lower() in PICKLES else _safetensors(file)
-    for name, tensor in tensors.items():
-        _check_finite(name, tensor, file)
+    _check_finite(tensors, file)
+    return tensors, metadata
+
+
+def network_of(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Network:
+    """The network that tensors of these names make.
+
+    Raises:
+        NetworkError: they make none.
+    """
     modules, embeddings, stray = _grouped(tensors)
-    found = _Found(str(path))
-    if stray:
-        found.tell(f"{len(stray)} tensors are of no known kind, such as {stray[0]!r}.")
-    config = configuration(file, metadata)
+    config = configuration(_file(path), metadata)
+    found = _Found()
     for name, roles in modules.items():
         found.add(name, roles, config)
+    problems = found.problems(stray, str(path))
     if not found.adapters and not found.biases and not embeddings:
-        raise NetworkError("It holds no network that can be read.", where=str(path), problems=found.problems)
+        raise NetworkError("It holds no network that can be read.", where=str(path), problems=problems)
     base = identify({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata)
-    unread, problems = tuple(found.unread), tuple(found.problems)
-    return Network(path, metadata, found.adapters, found.biases, embeddings, base, unread, problems)
+    return Network(path, metadata, found.adapters, found.biases, embeddings, base, tuple(found.unread), problems)
 
 
 @dataclass(slots=True)
 class _Found:
-    """What a file's modules have been found to be."""
+    """What a file's modules have been found to be; `news` has, for each thing to tell, the modules it is true of."""
 
-    source: str
     adapters: dict[str, Adapter] = field(default_factory=dict)
     biases: dict[str, Adapter] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def tell(self, message: str) -> None:
-        self.problems.append(Problem("warning", message, source=self.source))
+    news: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, roles: Mapping[str, Tensor], config: Configuration) -> None:
         """One module's adapters, or the news that its tensors make none."""
@@ -100,14 +114,26 @@ class _Found:
             module = _module(name, roles, config)
         except Unreadable as error:
             self.unread.append(name)
-            self.tell(f"Module {name!r} cannot be read: {error}.")
+            self.news.setdefault(f"cannot be read: {error}", []).append(name)
             return
         if module.weight is not None:
             self.adapters[name] = module.weight
         if module.bias is not None:
             self.biases[name] = module.bias
         for note in module.notes:
-            self.tell(f"Module {name!r}: {note}.")
+            self.news.setdefault(note, []).append(name)
+
+    def problems(self, stray: Sequence[str], source: str) -> tuple[Problem, ...]:
+        """One warning for each thing to tell, not for each module; the commonest first, and no more than a page."""
+        told = sorted(self.news.items(), key=lambda item: -len(item[1]))
+        lines = [
+            f"Module {names[0]!r} {f'and {len(names) - 1} others ' if names[1:] else ''}{news}." for news, names in told
+        ]
+        if stray:
+            lines.insert(0, f"{len(stray)} tensors are of no known kind, such as {stray[0]!r}.")
+        if len(lines) > PROBLEMS_LIMIT:
+            lines[PROBLEMS_LIMIT:] = [f"{len(lines) - PROBLEMS_LIMIT} more things are amiss with the file."]
+        return tuple(Problem("warning", line[:MESSAGE_LIMIT], source=source) for line in lines)
 
 
 def _module(name: str, roles: Mapping[str, Tensor], config: Configuration) -> Module:
@@ -190,15 +216,54 @@ def _plain(value: object) -> bool:
     return value.device.type == "cpu" and value.numel() * value.itemsize <= value.untyped_storage().nbytes()
 
 
-def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
-    """A sum is not finite if a number is not; only then is each looked at, as finite numbers may add up to infinity."""
-    if not tensor.is_floating_point():
-        return
-    numbers = tensor if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.float()
-    total = numbers.sum(dtype=torch.float32)
-    if not bool(torch.isfinite(total)) and not bool(torch.isfinite(numbers).all()):
-        kind = "NaN" if bool(torch.isnan(numbers).any()) else "infinite numbers"
-        raise NetworkError(f"Tensor {name!r} holds {kind}: the file is broken.", where=str(path))
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse NaN and infinite numbers, by tensor.
+
+    A sum is not finite if one of its numbers is not; only then is each looked at, as finite ones may add up to
+    infinity. Tensors that share a block of memory are first summed together, run by run: a thousand small sums take
+    as long as reading the file.
+    """
+    for run, members in _runs(tensors):
+        if _finite_sum(run):
+            continue
+        for name in members:
+            numbers = tensors[name].float()
+            if not _finite_sum(numbers) and not bool(torch.isfinite(numbers).all()):
+                kind = "NaN" if bool(torch.isnan(numbers).any()) else "infinite numbers"
+                raise NetworkError(f"Tensor {name!r} holds {kind}: the file is broken.", where=str(path))
+
+
+def _finite_sum(numbers: Tensor) -> bool:
+    if numbers.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        numbers = numbers.float()
+    return bool(torch.isfinite(numbers.sum(dtype=torch.float32)))
+
+
+def _runs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, list[str]]]:
+    """The floating-point numbers, as tensors of those that lie one behind the other, and the names of each."""
+    placed = sorted(
+        (tensor.untyped_storage().data_ptr(), tensor.data_ptr(), name)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and tensor.numel()
+    )
+    run: Tensor | None = None
+    members: list[str] = []
+    for _, start, name in placed:
+        tensor = tensors[name]
+        follows = run is not None and run.dtype == tensor.dtype and run.data_ptr() + run.nbytes == start
+        if run is not None and follows and tensor.is_contiguous() and _same_storage(run, tensor):
+            run = torch.as_strided(run, (run.numel() + tensor.numel(),), (1,))
+            members.append(name)
+            continue
+        if run is not None:
+            yield run, members
+        run, members = (tensor.flatten() if tensor.is_contiguous() else tensor.contiguous().flatten()), [name]
+    if run is not None:
+        yield run, members
+
+
+def _same_storage(first: Tensor, second: Tensor) -> bool:
+    return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
 
 
 Grouped = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]], list[str]]

@@ -61,8 +61,9 @@ NAMED: frozenset[str] = frozenset(
 )
 """Parts that peft may follow with the adapter's name: lora_A.default.weight, ia3_l.default."""
 
+OLD = frozenset({"up.weight", "down.weight"})
 OLD_MARK = "_lora"
-"""diffusers before 0.21 ends the module's name with it: attn1.processor.to_q_lora.down.weight."""
+"""diffusers before 0.21 ends the module's name with the mark: attn1.processor.to_q_lora.down.weight."""
 
 BUNDLE = "bundle_emb."
 BUNDLE_MARK = ".string_to_param."
@@ -78,17 +79,14 @@ def split(key: str) -> tuple[str, str] | None:
     """
     module, _, suffix = key.partition(".")
     if suffix in SUFFIXES:  # most files are kohya's, whose module names hold no dot
-        return module.removesuffix(OLD_MARK), SUFFIXES[suffix]
+        return module.removesuffix(OLD_MARK) if suffix in OLD else module, SUFFIXES[suffix]
     parts = key.split(".")
     for length in range(min(_LONGEST, len(parts) - 1), 0, -1):
-        role = SUFFIXES.get(".".join(parts[-length:]))
-        if role is not None:
-            return _module(parts[:-length]), role
+        suffix = ".".join(parts[-length:])
+        if suffix in SUFFIXES:
+            module = ".".join(parts[:-length])
+            return module.removesuffix(OLD_MARK) if suffix in OLD else module, SUFFIXES[suffix]
     return _numbered(parts) or _unnamed(parts)
-
-
-def _module(parts: list[str]) -> str:
-    return ".".join(parts).removesuffix(OLD_MARK)
 
 
 def _numbered(parts: list[str]) -> tuple[str, str] | None:
@@ -100,11 +98,11 @@ def _numbered(parts: list[str]) -> tuple[str, str] | None:
 
 def _unnamed(parts: list[str]) -> tuple[str, str] | None:
     """A peft key with its adapter's name in it, as if it had none."""
-    for position in (-2, -3):
-        if len(parts) > 1 - position and parts[position] in NAMED:
+    for position in (len(parts) - 2, len(parts) - 3):
+        if position > 0 and parts[position] in NAMED:
             role = SUFFIXES.get(".".join([parts[position], *parts[position + 2 :]]))
             if role is not None:
-                return _module(parts[:position]), role
+                return ".".join(parts[:position]), role
     return None
 
 

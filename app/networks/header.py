@@ -121,7 +121,7 @@ def _parsed(text: bytes, path: Path) -> tuple[dict[str, TensorInfo], dict[str, s
     """The tensors and the metadata of a header's JSON."""
     try:
         document = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_no_float)
-        if b"\\ud" in text.lower():  # an escaped half of a character is legal JSON, but no text anyone can print
+        if b"\\ud" in text or b"\\uD" in text:  # half a character is legal JSON, but no text that can be printed
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise NetworkError(f"The header is not UTF-8 (byte {error.start}).", where=str(path)) from error

@@ -52,6 +52,7 @@ def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]]) -
     tree: dict[str, Place] = {}
     for name, module in root.named_modules():
         own = dict(module.named_parameters(recurse=False))
+        plain = name.replace("_orig_mod.", "")  # what torch.compile puts before a module's name
         for weight_name, bias_name, alias in _OWN:
             weight = own.get(weight_name)
             if weight is None or not weight.ndim:
@@ -60,7 +61,7 @@ def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]]) -
             bias = _noted(path + bias_name, own.get(bias_name), shapes)
             _noted(path + weight_name, weight, shapes)
             piece = Piece(path + weight_name, bias, 0, weight.shape[0])
-            tree[f"{name}{alias}" if name else alias.removeprefix(".")] = (piece,)
+            tree[f"{plain}{alias}" if plain else alias.removeprefix(".")] = (piece,)
     return tree
 
 

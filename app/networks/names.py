@@ -64,12 +64,18 @@ def _plain(name: str) -> str:
 
 
 def names_of(files: Sequence[NetworkFile]) -> Names:
-    """The names that work. A full name beats bare ones, and any name of a file beats an alias."""
+    """The names that work. A full name beats bare ones, any name of a file beats an alias, and a folder that is one
+    network goes by the file in it too, where nothing else has that name."""
     full = _table((file.name, file) for file in files)
     bare = _table((file.bare, file) for file in files)
     alias = _table((file.alias, file) for file in files if file.alias)
-    folded = _folded(alias) | _folded(bare) | _folded(full)
-    return Names(MappingProxyType(alias | bare | full), MappingProxyType(folded))
+    inner = _table((name, file) for file in files if file.file != file.path for name in _inner(file))
+    folded = _folded(inner) | _folded(alias) | _folded(bare) | _folded(full)
+    return Names(MappingProxyType(inner | alias | bare | full), MappingProxyType(folded))
+
+
+def _inner(file: NetworkFile) -> tuple[str, str]:
+    return f"{file.name}/{file.file.stem}", file.file.stem
 
 
 def with_aliases(files: Sequence[NetworkFile]) -> list[NetworkFile]:

@@ -80,7 +80,7 @@ class InputOFT(Adapter):
         return None, blocks * self.block if blocks > 1 else None
 
     def fits(self, shape: Sequence[int]) -> bool:
-        return Adapter.fits(self, shape) and len(shape) > 1 and math.prod(shape[1:]) % self.block == 0
+        return Adapter.fits(self, shape) and math.prod(shape[1:]) % self.block == 0
 
     def delta(self, weight: Tensor) -> Tensor:
         q = rotations.unpacked(real(self.vectors, weight), self.block)

@@ -95,7 +95,7 @@ class Parts:
         if alpha is None:
             return 1.0
         if alpha == 0:
-            self.notes.append("its alpha is 0, which trainers take for the rank")
+            self.notes.append("has an alpha of 0, which trainers take for the rank")
             return 1.0
         return _sane(alpha / (math.sqrt(rank) if stabilised or self.settings.rank_stabilised else rank))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 DENOISERS: tuple[str, ...] = ("unet", "transformer", "transformer_2")
 _FIRST = ("text_encoder",)
 _SECOND = ("text_encoder_2", "text_encoder_3")
-_T5 = ("text_encoder_3", "text_encoder_2")
-_ANY = (*DENOISERS, "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
+_T5 = ("text_encoder_3", "text_encoder_2", "text_encoder")
+ANY = (*DENOISERS, "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
 
 PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lora_unet__", DENOISERS),  # VideoX-Fun
@@ -17,7 +17,7 @@ PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("oft_unet_", DENOISERS),  # kohya's OFT
     ("lora_transformer_2_", ("transformer_2",)),
     ("lora_transformer_", DENOISERS),  # OneTrainer
-    ("lycoris_", _ANY),  # LyCORIS' wrapper: whatever was wrapped
+    ("lycoris_", ANY),  # LyCORIS' wrapper: whatever was wrapped
     ("lora_te1_", _FIRST),
     ("lora_te2_", _SECOND),  # the second CLIP, or T5 (OneTrainer, LyCORIS on Flux)
     ("lora_te3_", _T5),
@@ -57,7 +57,7 @@ def components_of(module: str) -> tuple[tuple[str, ...], str]:
     for prefix, components in PREFIXES:
         if module.startswith(prefix):
             return components, _unwrapped(module.removeprefix(prefix))
-    return _ANY, module
+    return ANY, module
 
 
 def _unwrapped(module: str) -> str:

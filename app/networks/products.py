@@ -159,7 +159,7 @@ class GLoRA(Adapter):
         return int(self.a2.shape[0])
 
     def fits(self, shape: Sequence[int]) -> bool:
-        return Adapter.fits(self, shape) and len(shape) > 1 and self.a1.shape[0] == shape[1]
+        return Adapter.fits(self, shape) and self.a1.shape[0] == shape[1]
 
     def delta(self, weight: Tensor) -> Tensor:
         a1, a2, b1, b2 = (real(factor, weight).flatten(1) for factor in (self.a1, self.a2, self.b1, self.b2))

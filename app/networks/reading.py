@@ -49,7 +49,7 @@ def read_module(roles: Roles, settings: Settings) -> Module:
     if weight is None and bias is None:
         raise Unreadable(f"no algorithm has only {', '.join(sorted(roles))}")
     if parts.roles:
-        parts.notes.append(f"{', '.join(sorted(parts.roles))} is not understood")
+        parts.notes.append(f"has {', '.join(sorted(parts.roles))}, which is not understood and left out")
     return Module(weight, bias, tuple(parts.notes))
 
 

@@ -228,7 +228,7 @@ def _judged(network: Network, family: str, tally: _Tally) -> Match:
     wrong = ""
     if UNKNOWN not in (family, base.family) and family != base.family:
         wrong = f"{name} was made for {base.family} ({base.reason}) and this model is {family}"
-    elif (tally.mismatched and matched <= amiss) or (amiss and not matched):
+    elif (tally.mismatched and matched < amiss) or (amiss and not matched):
         kind = "" if base.family == UNKNOWN else f"; it was made for {base.family} ({base.reason})"
         wrong = f"{name} does not belong to this model{kind}"
     source = str(network.path)
@@ -237,7 +237,7 @@ def _judged(network: Network, family: str, tally: _Tally) -> Match:
         hint = "Choose a checkpoint of its base model, or take the tag out."
         problems.append(Problem("error", f"{wrong}: nothing of it is applied ({counts}).", hint=hint, source=source))
     elif amiss:
-        examples = "; ".join([*tally.reasons[:2], *tally.unmatched[:2]])
+        examples = "; ".join(example[:200] for example in [*tally.reasons[:2], *tally.unmatched[:2]])
         problems.append(Problem("warning", f"{name}: {counts}. For example: {examples}.", source=source))
     patches = {} if wrong else {target: tuple(found) for target, found in tally.patches.items()}
     return Match(

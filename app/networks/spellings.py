@@ -74,6 +74,7 @@ def _processor(name: str, live: Set[str]) -> Iterator[str]:
     if name.endswith(".to_out.0"):
         yield f"{stem}.{leaf}.processor.to_out"
         yield f"{stem}.{leaf}.to_out"
+        yield f"{stem}.{leaf}.out"  # Z-Image's own
     elif leaf in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj"):
         yield f"{stem}.processor.{leaf}"
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -19,10 +19,18 @@ from app.settings import SettingsStore
 SHARE_NAMES = ("*.gradio.live",)
 
 
-def application(engine: Engine, settings: SettingsStore, *, account: str = "", share: bool = False) -> FastAPI:
+def application(
+    engine: Engine,
+    settings: SettingsStore,
+    routers: Iterable[tuple[str, APIRouter]] = (),
+    *,
+    account: str = "",
+    share: bool = False,
+) -> FastAPI:
     """The studio and the HTTP API over `engine`, which runs from the application's start to its end.
 
-    `account` ("user:password") is asked of everyone who comes, where it is given.
+    `routers` are extensions' routes, by extension. `account` ("user:password") is asked of everyone who comes, where
+    it is given.
     """
     from app.api.routes import router as api_router
     from app.ui import page, routes
@@ -32,14 +40,18 @@ def application(engine: Engine, settings: SettingsStore, *, account: str = "", s
     async def running(_app: FastAPI) -> AsyncIterator[None]:
         with engine:
             engine.warm()
+            engine.library.networks.start_hashing()
             yield
             # What runs is interrupted at its next step; waiting for that must not hold the loop up.
             await anyio.to_thread.run_sync(engine.close)
+            await anyio.to_thread.run_sync(engine.library.close)
 
     # FastAPI's own documentation pages load scripts from a foreign host.
     app = FastAPI(title="Patchbay", version=__version__, lifespan=running, docs_url=None, redoc_url=None)
     app.include_router(api_router(engine, settings))
     app.include_router(routes.router(engine, settings))
+    for name, router in routers:
+        app.include_router(router, prefix=f"/extensions/{name}")
     built = page.build(engine, settings)
     import gradio
 

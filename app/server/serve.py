@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -32,11 +33,12 @@ def serve(arguments: argparse.Namespace) -> int:
     account = arguments.auth or os.environ.get("PATCHBAY_AUTH", "")
     if arguments.share and not account:
         raise SettingsError("A public address needs a password.", where="--share", hint="Add --auth USER:PASS.")
-    _quiet_libraries()
     for problem in settings.problems:
         print(problem, file=sys.stderr)
     listening = listen(settings)
     address = _address(listening)
+    if not account and not ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback:
+        print("Anyone in this network can use the studio; --auth USER:PASS asks for a password.", file=sys.stderr)
     print("Starting …", flush=True)
     server = _server(settings, account=account, share=arguments.share)
     threading.Thread(
@@ -98,10 +100,12 @@ def _address(listening: socket.socket) -> str:
 def _server(settings: SettingsStore, *, account: str, share: bool) -> uvicorn.Server:
     import uvicorn
 
-    from app.cli.studio import open_engine
+    from app.cli.studio import load_extensions, open_engine
     from app.server.application import application
 
-    app = application(open_engine(settings), settings, account=account, share=share)
+    extensions = load_extensions()
+    engine = open_engine(settings, extensions)
+    app = application(engine, settings, extensions.routers, account=account, share=share)
     config = uvicorn.Config(
         app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=STOP_SECONDS, server_header=False
     )
@@ -133,13 +137,3 @@ def _share(port: int) -> None:
         print(f"No public address could be opened: {str(error).splitlines()[0]}", file=sys.stderr)
     else:
         print(f"Public address: {public}", flush=True)
-
-
-def _quiet_libraries() -> None:
-    """Libraries that report home, or look for news at each start, do not."""
-    for name, value in (
-        ("GRADIO_ANALYTICS_ENABLED", "False"),
-        ("HF_HUB_DISABLE_TELEMETRY", "1"),
-        ("DO_NOT_TRACK", "1"),
-    ):
-        os.environ.setdefault(name, value)

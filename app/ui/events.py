@@ -1,4 +1,4 @@
-"""What each button does. Every event runs in the browser: the form's values stay there, and requests go to our routes."""
+"""What each button does. Every event runs in the browser: the form's values stay there; requests go to our routes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def connect(blocks: gr.Blocks, form: Form, bridge: gr.HTML) -> None:
     def with_names(method: str) -> str:
         return script(method, list(controls))
 
-    blocks.load(js=with_names("recall"), **whole_form)
+    recalled = blocks.load(js=with_names("recall"), **whole_form)
     bridge.restored(js=with_names("takeRestored"), **whole_form)
     form.restore.click(js=with_names("restoreLast"), **whole_form)
     form.generate.click(None, every, None, js=with_names("generate"), **QUIET)
     gr.on([control.change for control in every], None, every, None, js=with_names("remember"), **QUIET)
     models = [form.checkpoint, form.vae]
+    # A list may have changed since the page was built, and a model that the form remembers may be gone.
+    recalled.then(None, models, models, js=script("refreshModels"), **QUIET)
     form.refresh.click(None, models, models, js=script("refreshModels"), **QUIET)
     form.seed_random.click(None, None, form.seed, js="() => -1", **QUIET)
     form.seed_reuse.click(None, form.seed, form.seed, js=script("lastSeed"), **QUIET)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from app.engine.library import Library
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES, Choice
-from app.generation.request import EMPHASIS_MODES, GenerationRequest
+from app.generation.request import EMPHASIS_MODES
 from app.settings.model import GenerationSettings
 
 AUTOMATIC = "Automatic"
@@ -81,7 +81,7 @@ class Form:
 
     def controls(self) -> dict[str, Component]:
         """Every control by the name of the request's field that it fills."""
-        return {field.name: getattr(self, field.name) for field in fields(GenerationRequest)}
+        return {name: getattr(self, name) for name in IDS}
 
 
 @dataclass(frozen=True, slots=True)

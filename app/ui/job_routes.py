@@ -134,8 +134,7 @@ def _add_pictures(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/app/image/{job_id}/{index}")
     def image(job_id: str, index: int, owner: Owner) -> Response:
         """The file itself, with its text."""
-        result = _owned(engine, job_id, owner).result
-        made = result.images if result else ()
+        made = _owned(engine, job_id, owner).images
         if not 0 <= index < len(made):
             raise HTTPException(404, "There is no such image.")
         path = made[index].path

@@ -27,6 +27,8 @@ def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab("Generation", id="generation"):
                         _generation_settings(form)
+                    with gr.Tab("Networks", id="networks"):
+                        static_part("networks")
                     with gr.Tab("PNG Info", id="pnginfo"):
                         static_part("pnginfo")
             with gr.Column(scale=5, min_width=340, elem_id="answer"):

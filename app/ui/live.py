@@ -41,14 +41,13 @@ def _unfinished(job: JobView) -> dict[str, Any]:
 def _finished(job: JobView) -> dict[str, Any]:
     result, error = job.result, job.error
     problems = result.problems if result else error.problems if error else ()
-    images = result.images if result else ()
     return {
         "id": job.id,
         "state": job.state,
         "error": str(error) if error else None,
         "problems": [problem.as_json() for problem in problems],
         "seconds": round(result.seconds, 1) if result else None,
-        "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(images)],
+        "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(job.images)],
     }
 
 

@@ -18,6 +18,7 @@ HEAD = """
 <meta name="color-scheme" content="dark light">
 <link rel="icon" href="/app/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/app/static/style.css">
+<link rel="stylesheet" href="/app/static/networks.css">
 <script src="/app/static/appearance.js"></script>
 <script>window.patchbay = import("/app/static/boot.js");</script>
 """

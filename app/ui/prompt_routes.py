@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 
 from app.diffusion.tokens import TokenCount
 from app.engine.engine import Engine
+from app.engine.reading import read_prompts, triggered
 from app.errors import PatchbayError, RequestError
 from app.generation.infotext import parse_infotext
 from app.generation.png import MAX_FILE_BYTES, MAX_TEXT_CHARACTERS, read_infotext
+from app.generation.request import GenerationRequest
 from app.prompt.explain import explain
 from app.prompt.schedule import ScheduleOptions
 from app.settings import SettingsStore
@@ -31,6 +33,10 @@ class PromptText(BaseModel):
     steps: int = Field(20, ge=1, le=1000)
     checkpoint: str = ""
 
+    def request(self) -> GenerationRequest:
+        """The part of a request that a prompt's meaning depends on."""
+        return GenerationRequest(prompt=self.prompt, negative_prompt=self.negative, steps=self.steps)
+
 
 def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     """The routes about texts."""
@@ -39,15 +45,22 @@ def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
 
     @routes.post("/app/explain")
     def explain_prompts(typed: PromptText) -> dict[str, Any]:
-        """What `explain --json` says, and how many tokens each prompt takes at its longest stage."""
+        """What `explain --json` says, with networks that are not there, the trigger words added, and token counts."""
         networks = settings.current.networks
+        applied = triggered(typed.prompt, engine.library.networks, networks)
         options = ScheduleOptions(networks.default_strength, networks.schedule_separator)
-        explanation = explain(typed.prompt, typed.negative, typed.steps, options)
+        explanation = explain(applied.prompt, typed.negative, typed.steps, options)
+        # Spans count in the text as it stands in the box.
+        as_typed = networks.model_copy(update={"auto_apply": "off"})
+        reading = read_prompts(typed.request(), engine.library, as_typed)
         tokens = {
             name: _most([counter.count(stage["text"], typed.checkpoint) for stage in explanation[name]])
             for name in ("prompt", "negative")
         }
-        return {**explanation, "tokens": tokens}
+        problems = [problem.as_json() for problem in reading.problems]
+        active = [{"name": file.name, "span": list(tag.span)} for tag, file in reading.files]
+        told = {"problems": problems, "added": list(applied.added), "active": active, "tokens": tokens}
+        return {**explanation, **told}
 
     @routes.post("/app/pnginfo")
     async def pnginfo(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """Gradio, imported in half the time.
 
-On import, Gradio re-parses the source of every component to rewrite a `.pyi` stub beside it: half of the whole import, a
-write into site-packages, and stubs left next to our own files. Nothing at run time reads them.
+On import, Gradio re-parses the source of every component to rewrite a `.pyi` stub beside it: half of the whole import,
+a write into site-packages, and stubs left next to our own files. Nothing at run time reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _WithoutStubs(Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
         if hasattr(module, "create_or_modify_pyi"):
-            module.create_or_modify_pyi = lambda *_args, **_kwargs: None
+            vars(module)["create_or_modify_pyi"] = lambda *_args, **_kwargs: None
 
 
 class _StubWriterFinder(MetaPathFinder):

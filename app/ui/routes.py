@@ -1,4 +1,4 @@
-"""The page's own routes: what the scripts in static/ fetch. Everything lies below /app."""
+"""The page's own routes, below /app and /thumbs: what the scripts in static/ fetch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from app.engine.engine import Engine
 from app.settings import SettingsStore
 from app.ui.job_routes import job_routes
+from app.ui.network_routes import network_routes
 from app.ui.prompt_routes import prompt_routes
 
 STATIC = Path(__file__).parent / "static"
@@ -21,6 +22,7 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     routes.include_router(_static_routes())
     routes.include_router(job_routes(engine, settings))
     routes.include_router(prompt_routes(engine, settings))
+    routes.include_router(network_routes(engine, settings))
     return routes
 
 

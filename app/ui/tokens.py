@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
-from app.diffusion.tokens import CHUNK, ClipTokenizer, TokenCount, Words, count_tokens, read_tokenizer
+from app.diffusion.layouts import CONFIGS
+from app.diffusion.tokens import ClipTokenizer, TokenCount, Words, count_tokens, read_tokenizer
 from app.engine.library import Library
 from app.errors import CheckpointError
-from app.prompt.emphasis import Break, Fragment, fragments
+from app.prompt.emphasis import fragments
 
+CLIP = CONFIGS / "clip-tokenizer"
 NO_WORDS = Words()
-_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class TokenCounter:
@@ -21,43 +20,27 @@ class TokenCounter:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._read: dict[Path, ClipTokenizer | None] = {}
+        self._read: dict[Path, ClipTokenizer] = {}
         self._lock = threading.Lock()
 
     def count(self, text: str, checkpoint: str) -> TokenCount:
-        """The tokens of a stage's text, emphasis syntax left out; words and signs where no tokenizer can be read."""
-        tokenizer = self._tokenizer(checkpoint)
-        parts = fragments(text)
-        return count_tokens(parts, tokenizer, NO_WORDS) if tokenizer else _count_words(parts)
+        """The tokens of a stage's text, its emphasis syntax left out."""
+        return count_tokens(fragments(text), self._tokenizer(checkpoint), NO_WORDS)
 
-    def _tokenizer(self, checkpoint: str) -> ClipTokenizer | None:
+    def _tokenizer(self, checkpoint: str) -> ClipTokenizer:
+        """The checkpoint's own where it is a folder that has one, else CLIP's; what is wrong is told on loading."""
         try:
             folder = self._library.checkpoints.find(checkpoint).path / "tokenizer"
         except CheckpointError:
-            return None
+            folder = CLIP
         with self._lock:
             if folder not in self._read:
                 self._read[folder] = _read(folder)
             return self._read[folder]
 
 
-def _read(folder: Path) -> ClipTokenizer | None:
-    """A checkpoint that has no tokenizer here is told of when it is loaded, not while one types."""
+def _read(folder: Path) -> ClipTokenizer:
     try:
         return read_tokenizer(folder)
     except CheckpointError:
-        return None
-
-
-def _count_words(parts: Iterable[Fragment | Break]) -> TokenCount:
-    full, last = 0, 0
-    for part in parts:
-        if isinstance(part, Break):
-            full, last = full + _chunks(last), 0
-        else:
-            last += len(_WORD.findall(part.text))
-    return TokenCount(full * CHUNK + last, (full + _chunks(last)) * CHUNK)
-
-
-def _chunks(tokens: int) -> int:
-    return max(1, -(-tokens // CHUNK))
+        return read_tokenizer(CLIP)

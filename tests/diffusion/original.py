@@ -98,7 +98,12 @@ def _vae_middle(name: str, width: int) -> Shapes:
     return shapes
 
 
-def vae(widths: Sequence[int] = (128, 256, 512, 512), prefix: str = "first_stage_model.") -> Shapes:
+def vae(
+    widths: Sequence[int] = (128, 256, 512, 512),
+    prefix: str = "first_stage_model.",
+    latents: int = 4,
+    quant: bool = True,
+) -> Shapes:
     shapes = layer("encoder.conv_in", widths[0], 3, 3, 3)
     width = widths[0]
     for level, wanted in enumerate(widths):
@@ -108,9 +113,10 @@ def vae(widths: Sequence[int] = (128, 256, 512, 512), prefix: str = "first_stage
         if level < len(widths) - 1:
             shapes |= layer(f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
     shapes |= _vae_middle("encoder", width)
-    shapes |= layer("encoder.norm_out", width) | layer("encoder.conv_out", 8, width, 3, 3)
-    shapes |= layer("quant_conv", 8, 8, 1, 1) | layer("post_quant_conv", 4, 4, 1, 1)
-    shapes |= layer("decoder.conv_in", width, 4, 3, 3) | _vae_middle("decoder", width)
+    shapes |= layer("encoder.norm_out", width) | layer("encoder.conv_out", 2 * latents, width, 3, 3)
+    if quant:
+        shapes |= layer("quant_conv", 2 * latents, 2 * latents, 1, 1) | layer("post_quant_conv", latents, latents, 1, 1)
+    shapes |= layer("decoder.conv_in", width, latents, 3, 3) | _vae_middle("decoder", width)
     for level, wanted in reversed(list(enumerate(widths))):
         for block in range(3):
             shapes |= _vae_block(f"decoder.up.{level}.block.{block}", width, wanted)
@@ -183,6 +189,61 @@ def reduced(family: str, channels: int = 4) -> Shapes:
             return unet((64, 128, 128, 128), (0, 1, 1, 0), 128, True, channels, 5 * 256 + 128) | small_vae | texts
 
 
+def t5(words: int, width: int, prefix: str = "text_encoders.t5xxl.transformer.") -> Shapes:
+    """T5's encoder with one block of one head."""
+    block = "encoder.block.0.layer."
+    shapes: Shapes = {
+        "shared.weight": (words, width),
+        f"{block}0.SelfAttention.o.weight": (width, 64),
+        f"{block}0.SelfAttention.relative_attention_bias.weight": (32, 1),
+        f"{block}0.layer_norm.weight": (width,),
+        f"{block}1.DenseReluDense.wi_0.weight": (32, width),
+        f"{block}1.DenseReluDense.wi_1.weight": (32, width),
+        f"{block}1.DenseReluDense.wo.weight": (width, 32),
+        f"{block}1.layer_norm.weight": (width,),
+        "encoder.final_layer_norm.weight": (width,),
+    }
+    shapes |= {f"{block}0.SelfAttention.{part}.weight": (64, width) for part in "qkv"}
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def sd3(width: int, context: int, pooled: int) -> Shapes:
+    """SD3's transformer with two blocks."""
+    shapes: Shapes = {"pos_embed": (1, 64, width)} | layer("x_embedder.proj", width, 16, 2, 2)
+    shapes |= layer("t_embedder.mlp.0", width, 256) | layer("t_embedder.mlp.2", width, width)
+    shapes |= layer("y_embedder.mlp.0", width, pooled) | layer("y_embedder.mlp.2", width, width)
+    shapes |= layer("context_embedder", width, context)
+    for index in range(2):
+        for stream in ("x_block", "context_block"):
+            block, last = f"joint_blocks.{index}.{stream}", index == 1 and stream == "context_block"
+            shapes |= layer(f"{block}.attn.qkv", 3 * width, width)
+            shapes |= layer(f"{block}.adaLN_modulation.1", (2 if last else 6) * width, width)
+            if not last:
+                shapes |= layer(f"{block}.attn.proj", width, width)
+                shapes |= layer(f"{block}.mlp.fc1", 4 * width, width) | layer(f"{block}.mlp.fc2", width, 4 * width)
+    shapes |= layer("final_layer.linear", 64, width) | layer("final_layer.adaLN_modulation.1", 2 * width, width)
+    return {f"model.diffusion_model.{name}": shape for name, shape in shapes.items()}
+
+
+def flux(context: int, pooled: int, guided: bool, width: int = 3072) -> Shapes:
+    """Flux's transformer with one block of each kind; diffusers converts no other width."""
+    shapes = layer("img_in", width, 64) | layer("txt_in", width, context)
+    for name, size in (("time_in", 256), ("vector_in", pooled), *([("guidance_in", 256)] if guided else [])):
+        shapes |= layer(f"{name}.in_layer", width, size) | layer(f"{name}.out_layer", width, width)
+    for stream in ("img", "txt"):
+        block = f"double_blocks.0.{stream}_"
+        shapes |= layer(f"{block}mod.lin", 6 * width, width) | layer(f"{block}attn.qkv", 3 * width, width)
+        shapes |= layer(f"{block}attn.proj", width, width)
+        shapes |= {f"{block}attn.norm.{part}_norm.scale": (128,) for part in ("query", "key")}
+        shapes |= layer(f"{block}mlp.0", 4 * width, width) | layer(f"{block}mlp.2", width, 4 * width)
+    block = "single_blocks.0."
+    shapes |= layer(f"{block}linear1", 7 * width, width) | layer(f"{block}linear2", width, 5 * width)
+    shapes |= layer(f"{block}modulation.lin", 3 * width, width)
+    shapes |= {f"{block}norm.{part}_norm.scale": (128,) for part in ("query", "key")}
+    shapes |= layer("final_layer.linear", 64, width) | layer("final_layer.adaLN_modulation.1", 2 * width, width)
+    return {f"model.diffusion_model.{name}": shape for name, shape in shapes.items()}
+
+
 def write(shapes: Shapes, path: Path, metadata: dict[str, str] | None = None) -> Path:
     """The file, in half precision. Random numbers are drawn once and repeated, which is as good and takes no time."""
     block = torch.randn(BLOCK, generator=torch.Generator("cpu").manual_seed(0)).half() * 0.02
@@ -190,7 +251,7 @@ def write(shapes: Shapes, path: Path, metadata: dict[str, str] | None = None) ->
     def tensor(name: str, shape: tuple[int, ...]) -> Tensor:
         if name.endswith("position_ids"):
             return torch.arange(77)[None]
-        if name.endswith(".weight") and len(shape) == 1:
+        if name.endswith((".weight", ".scale")) and len(shape) == 1:
             return torch.ones(shape, dtype=torch.float16)
         count = torch.Size(shape).numel()
         return block.repeat(count // BLOCK + 1)[:count].reshape(shape).clone()

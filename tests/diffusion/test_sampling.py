@@ -13,8 +13,7 @@ from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.conditioning import Conditioning, EncodingOptions, encode
 from app.diffusion.decoding import Previewer, decode
 from app.diffusion.denoiser import guided_rows
-from app.diffusion.noise import SCHEDULES
-from app.diffusion.samplers import SAMPLERS
+from app.diffusion.samplers import SAMPLERS, SCHEDULE_TYPES
 from app.diffusion.sampling import sample
 from app.errors import CheckpointError, RequestError
 from app.generation.request import GenerationRequest
@@ -130,7 +129,7 @@ def test_steps_are_told_once_each_in_order_whatever_the_sampler_evaluates(
     assert result.latents.isfinite().all()
 
 
-@pytest.mark.parametrize("schedule", list(SCHEDULES))
+@pytest.mark.parametrize("schedule", list(SCHEDULE_TYPES))
 def test_every_schedule_type_runs(sd15: Checkpoint, schedule: str) -> None:
     assert latents_of(sd15, replace(REQUEST, schedule_type=schedule, steps=2)).isfinite().all()
 

@@ -10,16 +10,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parents[2]
 STUDIO = ROOT / "tests" / "ui" / "standin.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-STEP_SECONDS = 0.06
-START_SECONDS = 90
+STEP_SECONDS = 0.02
+START_SECONDS = 120
+SLOW = 30_000
+"""Milliseconds: the machine may be busy."""
+NETWORKS = 400
 
 
 def browser_path() -> str | None:
@@ -59,7 +64,7 @@ class Studio:
         self.data = data
         self.address = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, str(STUDIO), "--data", str(data), "--port", str(port)]
-        self._command += ["--step", str(STEP_SECONDS)]
+        self._command += ["--step", str(STEP_SECONDS), "--networks", str(NETWORKS)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -76,6 +81,16 @@ class Studio:
             else:
                 return
         raise AssertionError("the studio did not answer")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A prompt with "hold" stops half-way through its steps, until this is left."""
+        hold = self.data / "hold"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
 
     def stop(self) -> None:
         """End the process."""
@@ -100,3 +115,21 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def base_url(studio: Studio) -> str:
     """Where the studio is."""
     return studio.address
+
+
+@pytest.fixture(autouse=True)
+def patient(page: Page) -> None:
+    """Wait long enough for a busy machine."""
+    page.set_default_timeout(SLOW)
+    expect.set_options(timeout=SLOW)
+
+
+@pytest.fixture(autouse=True)
+def no_surprises(page: Page, base_url: str) -> Iterator[None]:
+    """No script fails, and nothing is asked of a foreign host."""
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    ours = (base_url, base_url.replace("http", "ws"), "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(ours) else failures.append(request.url))
+    yield
+    assert not failures

@@ -3,73 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import pytest
-from conftest import Studio
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
-SLOW = 30_000
-"""Milliseconds: the machine may be busy."""
+from tests.e2e.conftest import Studio
+from tests.e2e.pages import infotext, number, opened, picture, set_number
+
 TAG_PROMPT = "a cat <lora:ink:te=0.5:unet=0@0~1@50%> at [dawn:dusk:0.5]"
 
 
-@pytest.fixture(autouse=True)
-def patient(page: Page) -> None:
-    """Wait long enough for a busy machine."""
-    page.set_default_timeout(SLOW)
-    expect.set_options(timeout=SLOW)
-
-
-@pytest.fixture(autouse=True)
-def no_surprises(page: Page, base_url: str) -> Iterator[None]:
-    """No script fails, and nothing is asked of a foreign host."""
-    failures: list[str] = []
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    ours = (base_url, base_url.replace("http", "ws"), "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(ours) else failures.append(request.url))
-    yield
-    assert not failures
-
-
-def opened(page: Page) -> Locator:
-    """The page, opened and alive; its prompt box."""
-    page.goto("/")
-    page.locator("body.ready").wait_for()
-    return page.get_by_role("textbox", name="Prompt", exact=True)
-
-
-def number(page: Page, name: str) -> Locator:
-    """The number beside a slider."""
-    return page.get_by_role("spinbutton", name=f"number input for {name}")
-
-
-def infotext(page: Page) -> Locator:
-    """The parameters under the image."""
-    return page.locator("#results .infotext")
-
-
-def picture(page: Page) -> Locator:
-    """The finished image."""
-    return page.locator("#results .picture img")
-
-
-def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_middle(page: Page) -> None:
+def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_middle(page: Page, studio: Studio) -> None:
     prompt = opened(page)
-    prompt.fill("a lighthouse in the rain")
-    number(page, "Steps").fill("40")
-    number(page, "Steps").press("Tab")
-    prompt.press("Control+Enter")
-    progress = page.get_by_role("progressbar", name="Progress")
-    expect(progress).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]"))
-    expect(page.locator("#results .status")).to_contain_text("left")
-    expect(page.get_by_alt_text("The image being made")).to_be_visible()
-    page.reload()
-    expect(prompt).to_have_value("a lighthouse in the rain")
-    expect(number(page, "Steps")).to_have_value("40")
-    expect(progress).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]"))
-    expect(infotext(page)).to_contain_text("a lighthouse in the rain")
+    prompt.fill("a lighthouse that holds")
+    set_number(page, "Steps", "10")
+    with studio.held():
+        prompt.press("Control+Enter")
+        progress = page.get_by_role("progressbar", name="Progress")
+        expect(progress).to_have_attribute("aria-valuenow", "50")
+        expect(page.locator("#results .status")).to_contain_text("left")
+        expect(page.get_by_alt_text("The image being made")).to_be_visible()
+        page.reload()
+        expect(prompt).to_have_value("a lighthouse that holds")
+        expect(number(page, "Steps")).to_have_value("10")
+        expect(progress).to_have_attribute("aria-valuenow", "50")
+    expect(infotext(page)).to_contain_text("a lighthouse that holds")
     expect(picture(page)).to_be_visible()
     assert page.evaluate("document.querySelector('#results .picture img').naturalWidth") == 512
 
@@ -84,13 +42,12 @@ def test_the_image_is_a_file_that_carries_its_parameters(page: Page) -> None:
         assert image.text["parameters"] == infotext(page).inner_text()  # type: ignore[attr-defined]
 
 
-def test_interrupt_keeps_the_image_that_there_is(page: Page) -> None:
-    opened(page).fill("stopped early")
-    number(page, "Steps").fill("150")
-    number(page, "Steps").press("Tab")
-    page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("progressbar", name="Progress")).not_to_have_attribute("aria-valuenow", "0")
-    page.keyboard.press("Escape")
+def test_interrupt_keeps_the_image_that_there_is(page: Page, studio: Studio) -> None:
+    opened(page).fill("stopped early, hold")
+    with studio.held():
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("aria-valuenow", "50")
+        page.keyboard.press("Escape")
     expect(page.locator("#results .done")).to_contain_text("Stopped after")
     expect(infotext(page)).to_contain_text("stopped early")
 
@@ -98,8 +55,7 @@ def test_interrupt_keeps_the_image_that_there_is(page: Page) -> None:
 def test_a_batch_shows_every_image_with_its_seed(page: Page) -> None:
     opened(page).fill("four of them")
     for name, value in (("Steps", "2"), ("Batch count", "2"), ("Batch size", "2")):
-        number(page, name).fill(value)
-        number(page, name).press("Tab")
+        set_number(page, name, value)
     page.get_by_role("spinbutton", name="Seed").fill("7")
     page.get_by_role("spinbutton", name="Seed").press("Tab")
     page.get_by_role("button", name="Generate").click()
@@ -113,25 +69,23 @@ def test_a_batch_shows_every_image_with_its_seed(page: Page) -> None:
 
 
 def test_another_browser_waits_in_the_queue_and_sees_nothing_of_this_one(
-    page: Page, browser: Browser, base_url: str
+    page: Page, browser: Browser, studio: Studio
 ) -> None:
-    opened(page).fill("mine alone")
-    number(page, "Steps").fill("150")
-    number(page, "Steps").press("Tab")
-    page.keyboard.press("Control+Enter")
-    expect(page.locator("#results .status")).to_contain_text("Step")
-    context = browser.new_context(base_url=base_url)
+    opened(page).fill("mine alone, hold")
+    context = browser.new_context(base_url=studio.address)
     other = context.new_page()
     opened(other).fill("theirs")
-    other.keyboard.press("Control+Enter")
-    expect(other.locator("#results .status")).to_contain_text("position 1")
-    other.get_by_role("button", name="Interrupt").click()
-    expect(other.locator("#results .status")).to_contain_text("busy for others")
-    mine = page.get_by_alt_text("The image being made").get_attribute("src")
-    assert mine
-    assert other.request.get(mine).status == 404
+    with studio.held():
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#results .status")).to_contain_text("Step 10 of 20")
+        other.keyboard.press("Control+Enter")
+        expect(other.locator("#results .status")).to_contain_text("position 1")
+        other.get_by_role("button", name="Interrupt").click()
+        expect(other.locator("#results .status")).to_contain_text("busy for others")
+        mine = page.get_by_alt_text("The image being made").get_attribute("src")
+        assert mine
+        assert other.request.get(mine).status == 404
     context.close()
-    page.get_by_role("button", name="Interrupt").click()
     expect(infotext(page)).to_contain_text("mine alone")
 
 
@@ -140,8 +94,7 @@ def test_an_image_dropped_on_the_prompt_restores_everything(page: Page) -> None:
     prompt.fill("first (light:1.2)")
     page.get_by_role("textbox", name="Negative prompt").fill("blurry")
     page.get_by_role("button", name="3:2").click()
-    number(page, "Steps").fill("3")
-    number(page, "Steps").press("Tab")
+    set_number(page, "Steps", "3")
     page.keyboard.press("Control+Enter")
     expect(infotext(page)).to_contain_text("Size: 640x448")
     image = page.request.get(picture(page).get_attribute("src") or "").body()
@@ -171,7 +124,9 @@ def test_png_info_reads_a_file_and_fills_the_form_when_asked(page: Page) -> None
     chooser = page.locator("#pnginfo input[type=file]")
     chooser.set_input_files(FilePayload(name="x.png", mimeType="image/png", buffer=b"not a picture"))
     expect(page.locator("#pnginfo .notice")).to_contain_text("cannot be read")
-    chooser.set_input_files(FilePayload(name="y.png", mimeType="image/png", buffer=png("a fox\nSteps: 9, Seed: 5")))
+    chooser.set_input_files(
+        FilePayload(name="y.png", mimeType="image/png", buffer=png("a fox\nSteps: 9, Sampler: Euler, Seed: 5"))
+    )
     expect(page.locator("#pnginfo .infotext")).to_contain_text("a fox")
     expect(prompt).to_have_value("untouched")
     page.get_by_role("button", name="Use these settings").click()
@@ -192,8 +147,7 @@ def test_a_failure_is_one_clear_line_that_stays(page: Page) -> None:
     notice = page.locator("#explanation .notice")
     expect(notice).to_contain_text("There is no network named 'ink2'. Did you mean ink?")
     page.get_by_role("textbox", name="Prompt", exact=True).fill("calm")
-    number(page, "Steps").fill("2")
-    number(page, "Steps").press("Tab")
+    set_number(page, "Steps", "2")
     page.keyboard.press("Control+Enter")
     expect(infotext(page)).to_contain_text("calm")
     expect(notice).to_be_empty()
@@ -212,34 +166,31 @@ def test_the_prompt_is_explained_as_it_is_typed(page: Page) -> None:
     assert "good" not in "".join(marked.all_inner_texts())
 
 
-@pytest.mark.parametrize(
-    ("text", "cursor", "key", "expected"),
-    [
-        ("a cat", 3, "ArrowUp", "a (cat:1.1)"),
-        ("a (cat:1.1)", 5, "ArrowDown", "a cat"),
-        ("a (cat)", 4, "ArrowUp", "a (cat:1.2)"),
-        ("<lora:ink:0.8>", 8, "ArrowUp", "<lora:ink:0.85>"),
-        ("<lora:ink>", 8, "ArrowDown", "<lora:ink:0.95>"),
-        ("<lora:ink:te=0.5:unet=0@0~1@50%>", 27, "ArrowUp", "<lora:ink:te=0.5:unet=0@0~1.05@50%>"),
-    ],
-)
-def test_ctrl_and_an_arrow_change_the_weight_under_the_cursor(
-    page: Page, text: str, cursor: int, key: str, expected: str
-) -> None:
+WEIGHTS = [
+    ("a cat", 3, "ArrowUp", "a (cat:1.1)"),
+    ("a (cat:1.1)", 5, "ArrowDown", "a cat"),
+    ("a (cat)", 4, "ArrowUp", "a (cat:1.2)"),
+    ("<lora:ink:0.8>", 8, "ArrowUp", "<lora:ink:0.85>"),
+    ("<lora:ink>", 8, "ArrowDown", "<lora:ink:0.95>"),
+    ("<lora:ink:te=0.5:unet=0@0~1@50%>", 27, "ArrowUp", "<lora:ink:te=0.5:unet=0@0~1.05@50%>"),
+]
+
+
+def test_ctrl_and_an_arrow_change_the_weight_under_the_cursor(page: Page) -> None:
     prompt = opened(page)
-    prompt.fill(text)
-    prompt.evaluate("(box, place) => box.setSelectionRange(place, place)", cursor)
-    prompt.press(f"Control+{key}")
-    expect(prompt).to_have_value(expected)
-    prompt.press("Control+z")
-    expect(prompt).to_have_value(text)
+    for text, cursor, key, expected in WEIGHTS:
+        prompt.fill(text)
+        prompt.evaluate("(box, place) => box.setSelectionRange(place, place)", cursor)
+        prompt.press(f"Control+{key}")
+        expect(prompt).to_have_value(expected)
+        prompt.press("Control+z")
+        expect(prompt).to_have_value(text)
 
 
 def test_restore_brings_back_the_last_image_and_clear_can_be_undone(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("remember me")
-    number(page, "Steps").fill("2")
-    number(page, "Steps").press("Tab")
+    set_number(page, "Steps", "2")
     page.keyboard.press("Control+Enter")
     expect(infotext(page)).to_contain_text("remember me")
     page.get_by_role("button", name="Clear both prompts").click()
@@ -283,8 +234,7 @@ def test_a_restarted_server_finds_the_page_as_it_was(page: Page, studio: Studio)
     expect(page.locator("#explanation .notice")).to_contain_text("does not answer")
     studio.start()
     expect(page.locator("#results .status")).to_contain_text("Ready")
-    number(page, "Steps").fill("2")
-    number(page, "Steps").press("Tab")
+    set_number(page, "Steps", "2")
     prompt.press("Control+Enter")
     expect(infotext(page)).to_contain_text("before the restart")
 

@@ -15,7 +15,11 @@ from app.networks.resolve import Match, resolve
 
 def written(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
     """A safetensors file of copies of the tensors, so that none shares memory with another."""
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path, metadata and dict(metadata))
+    save_file(
+        {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
+        path,
+        metadata and dict(metadata),
+    )
     return path
 
 
@@ -28,7 +32,9 @@ def one_layer(layer: nn.Module) -> nn.ModuleDict:
     return nn.ModuleDict({"layer": layer})
 
 
-def on_layer(folder: Path, layer: nn.Module, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Match:
+def on_layer(
+    folder: Path, layer: nn.Module, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> Match:
     """The tensors, saved under kohya's name of the one layer, on a model of it; nothing may be amiss."""
     keyed = {f"lora_unet_layer.{role}": tensor for role, tensor in tensors.items()}
     match = resolve(network(folder / "file.safetensors", keyed, metadata), {"unet": one_layer(layer)}, "unknown")

@@ -30,7 +30,7 @@ from lycoris.modules.lokr import LokrModule  # noqa: E402
 from lycoris.modules.norms import NormModule  # noqa: E402
 from lycoris.modules.tlora import TLoraModule  # noqa: E402
 
-quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @st.composite
@@ -106,7 +106,7 @@ def test_loha_and_its_dora(
     same(layer, made(LohaModule, layer, lora_dim=rank, alpha=alpha, wd_on_out=bool(decompose), **options))
 
 
-@settings(quick, max_examples=30)
+@settings(quick, max_examples=24)
 @given(
     layers(),
     st.sampled_from([1, 2, 4, 100]),
@@ -156,7 +156,7 @@ def test_boft(layer: nn.Module, size: int, constraint: float, rescaled: bool) ->
     same(layer, made(ButterflyOFTModule, layer, lora_dim=size, constraint=constraint, rescaled=rescaled))
 
 
-@quick
+@settings(quick, max_examples=4)  # LyCORIS collects all garbage whenever it makes one
 @given(layers(("linear", "conv1")), ranks, alphas, st.sampled_from(["principal", "middle", "last"]))
 def test_tlora(layer: nn.Module, rank: int, alpha: float, triplets: str) -> None:
     metadata = {"ss_network_args": f'{{"algo": "tlora", "sig_type": "{triplets}"}}'}

@@ -9,14 +9,12 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from app.networks.files import read_network
@@ -77,40 +75,39 @@ def weights(name: str) -> dict[str, Tensor]:
     }
 
 
-def matched(case: dict[str, Any]) -> Iterator[tuple[Match, float]]:
+@cache
+def matched(adapter: str, name: str) -> Match:
     assert FOLDER is not None
-    stack = case.get("adapters", [{"adapter": case["adapter"], "multiplier": case["multiplier"]}])
-    for entry in stack:
-        network = read_network(FOLDER / entry["adapter"])
-        yield resolve(network, model(case["model"]), "unknown"), entry["multiplier"]
+    return resolve(read_network(FOLDER / adapter), model(name), "unknown")
 
 
-def merged(base: dict[str, Tensor], match: Match, strength: float, factored: bool) -> dict[str, Tensor]:
-    """W + strength · ΔW of every parameter that the match changes; from the factors where there are any."""
-    pristine: Callable[[str], Tensor] = base.__getitem__
-    changed = {}
-    for name, patches in match.patches.items():
-        total = torch.zeros_like(base[name])
-        for patch in patches:
-            factors = patch.factors() if factored else None
-            total += patch.delta(pristine) if factors is None else (factors[0] @ factors[1]).reshape(total.shape)
-        changed[name] = strength * total
-    return changed
+def stack(case: dict[str, Any]) -> list[tuple[Match, float]]:
+    """The files of a case, each with its strength."""
+    entries = case.get("adapters", [{"adapter": case["adapter"], "multiplier": case["multiplier"]}])
+    return [(matched(entry["adapter"], case["model"]), entry["multiplier"]) for entry in entries]
 
 
-@pytest.mark.parametrize("factored", [False, True], ids=["whole", "factored"])
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case["id"])
-def test_every_file_merges_as_its_own_library_merges_it(case: dict[str, Any], factored: bool) -> None:
+def merged(case: dict[str, Any], *, factored: bool) -> dict[str, Tensor]:
+    """The whole model, with W + Σ strength · ΔW where a file changes it; from the factors where there are any."""
     base = weights(case["model"])
     result = dict(base)
-    for match, strength in matched(case):
-        for name, change in merged(base, match, strength, factored).items():
-            if strength:
-                result[name] = result[name] + change
+    for match, strength in stack(case):
+        for name, patches in match.patches.items():
+            for patch in patches if strength else ():
+                factors = patch.factors() if factored else None
+                delta = patch.delta(base.__getitem__) if factors is None else factors[0] @ factors[1]
+                result[name] = result[name] + strength * delta.reshape(base[name].shape)
+    return result
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case["id"])
+def test_every_file_merges_as_its_own_library_merges_it(case: dict[str, Any]) -> None:
+    """Formed whole and from its factors; what belongs elsewhere changes nothing and is told."""
+    for match, _ in stack(case):
         if case["expect"] == "mismatch":
             assert match.patches == {}
             assert any(problem.level == "error" for problem in match.problems)
         else:
-            assert match.problems == ()
-            assert match.network.problems == ()
-    assert checker().compare(case, result) == []
+            assert match.problems == match.network.problems == ()
+    assert checker().compare(case, merged(case, factored=False)) == []
+    assert checker().compare(case, merged(case, factored=True)) == []

@@ -6,33 +6,34 @@ import argparse
 import random
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image, ImageDraw, ImageFilter
 
-from app.engine.engine import Engine
+from app.engine.engine import Engine, Keep
 from app.engine.jobs import Control
-from app.engine.library import Library, ModelShelf
+from app.engine.library import Library
 from app.errors import PromptError
 from app.generation.infotext import format_infotext
-from app.generation.png import save_png
 from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 from app.server.application import application
 from app.settings import SettingsStore
+from tests.ui.network_files import write_library
 
 
 class Painter:
     """Paints by seed. A prompt with "explode" fails, as a missing network would."""
 
-    def __init__(self, folder: Path, step_seconds: float) -> None:
-        self._folder = folder
+    def __init__(self, hold: Path, step_seconds: float) -> None:
+        self._held = hold
         self._step_seconds = step_seconds
 
-    def run(self, request: GenerationRequest, report: Callable[[Progress], None], control: Control) -> GenerationResult:
+    def run(
+        self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
+    ) -> GenerationResult:
         """Paint every image of the request, one step at a time."""
         if "explode" in request.prompt:
             raise PromptError("There is no network named 'ink2'.", hint="Did you mean ink?")
@@ -51,16 +52,20 @@ class Painter:
                 done = index * request.steps + step
                 remaining = elapsed / done * (count * request.steps - done)
                 blurred = _sketch(picture, step / request.steps)
-                report(
-                    Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred)
-                )
+                report(Progress("sampling", done, count * request.steps, index, count, 0, elapsed, remaining, blurred))
+                self._hold(step, request, control)
             text = format_infotext(single)
-            path = save_png(picture, text, self._folder, seed=single.seed, when=datetime.now())
-            made.append(GeneratedImage(picture, single, text, path))
+            made.append(keep(GeneratedImage(picture, single, text)))
             if control.interrupted:
                 break
         seconds = time.monotonic() - started
         return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=seconds)
+
+    def _hold(self, step: int, request: GenerationRequest, control: Control) -> None:
+        """The middle step of a prompt with "hold" lasts until the file `hold` is gone."""
+        if "hold" in request.prompt and step == request.steps // 2:
+            while self._held.exists() and not control.interrupted:
+                time.sleep(self._step_seconds)
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -87,19 +92,17 @@ def _sketch(picture: Image.Image, fraction: float) -> Image.Image:
     return small.filter(ImageFilter.GaussianBlur(6 * (1 - fraction)))
 
 
-def painting_studio(data: Path, step_seconds: float) -> FastAPI:
-    """The whole application over a painter and two empty checkpoints, with everything below `data`."""
+def painting_studio(data: Path, step_seconds: float, networks: int = 0) -> FastAPI:
+    """The whole application over a painter, two empty checkpoints and some networks, with everything below `data`."""
     models = data / "models"
     for name in ("checkpoints/demo", "checkpoints/dreamshaper_8", "vae/vae-ft-mse-840000"):
         path = models / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    library = Library(
-        ModelShelf("checkpoint", (models / "checkpoints",), "model_index.json"),
-        ModelShelf("VAE", (models / "vae",), "config.json"),
-    )
-    engine = Engine(lambda: Painter(data / "outputs", step_seconds), library)
-    return application(engine, SettingsStore(data))
+    write_library(models / "loras", networks)
+    settings = SettingsStore(data, {"paths.models": models})
+    library = Library.of(settings.folders)
+    return application(Engine(lambda: Painter(data / "hold", step_seconds), library), settings)
 
 
 def main() -> None:
@@ -108,8 +111,9 @@ def main() -> None:
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--step", type=float, default=0.1)
+    options.add_argument("--networks", type=int, default=0)
     given = options.parse_args()
-    app = painting_studio(given.data, given.step)
+    app = painting_studio(given.data, given.step, given.networks)
     uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", ws="websockets-sansio")
 
 

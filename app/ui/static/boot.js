@@ -1,10 +1,13 @@
 // Starts the page's scripts once Gradio has drawn what they need. What Gradio's events call is exported from here.
 
+import { activeNetworks } from "./active.js";
 import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
-import { connectForm } from "./form.js";
+import { connectForm, whenRecalled } from "./form.js";
 import { connectButtons, listenToKeys } from "./keys.js";
 import { followJobs } from "./live.js";
+import { showNetworks } from "./networks.js";
+import { networkPicker } from "./picking.js";
 import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
@@ -27,7 +30,13 @@ async function start() {
   connectForm(say, results.current);
   followJobs(results.showState, results.showLost);
   readImages();
-  ({ showStep } = await explainPrompts(prompt, negative));
+  const explanation = await explainPrompts(prompt, negative);
+  ({ showStep } = explanation);
+  const picker = networkPicker(prompt, negative, explanation.explained);
+  const list = activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker.removeTag);
+  explanation.watch(list.show);
+  showNetworks(picker, (seen) => explanation.watch(({ active }) => seen(new Set(active.map((tag) => tag.name)))));
+  await whenRecalled.promise;
   document.body.classList.add("ready");
 }
 

@@ -54,8 +54,13 @@ export function replaceText(box, start, end, text) {
     if (start === end && !text) return;
     if (document.execCommand(...command)) return;
   }
+  setText(box, box.value.slice(0, start) + text + box.value.slice(end));
+}
+
+/** Set a box's whole text without moving the focus to it; Ctrl+Z does not know of it. */
+export function setText(box, text) {
   const setter = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
-  setter.call(box, box.value.slice(0, start) + text + box.value.slice(end));
+  setter.call(box, text);
   box.dispatchEvent(new Event("input", { bubbles: true }));
 }
 

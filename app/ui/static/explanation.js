@@ -15,6 +15,8 @@ const STEPS = "#txt2img_steps input[type=number]";
 export async function explainPrompts(prompt, negative) {
   const panel = await present("#explanation .problems");
   const view = explanationView(panel.closest("#explanation"));
+  const watchers = [];
+  let answered = { text: null, active: [] };
   const boxes = { prompt: annotated(prompt), negative: annotated(negative) };
   let asked = "";
   let timer = 0;
@@ -25,10 +27,15 @@ export async function explainPrompts(prompt, negative) {
     steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
     checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
   });
+  const notify = () => watchers.forEach((watcher) => watcher(answered));
   async function explain() {
     const asking = question();
     const key = JSON.stringify(asking);
-    if (key === asked) return;
+    if (key === asked) {
+      // Changed and changed back: what follows the text must hear of that too.
+      if (answered.text === prompt.value) notify();
+      return;
+    }
     asked = key;
     const answer = await send("/app/explain", asking);
     if (asked !== key) return;
@@ -37,11 +44,14 @@ export async function explainPrompts(prompt, negative) {
       setTimeout(() => { asked = ""; }, RETRY);
       return;
     }
+    answered = { ...answer, text: asking.prompt };
+    notify();
     for (const [name, source] of [["prompt", "prompt"], ["negative", "negative_prompt"]]) {
       const problems = answer.problems.filter((problem) => problem.source === source);
-      boxes[name].show(asking[name], problems, answer.tokens?.[name]);
+      boxes[name].show(asking[name], problems, answer.tokens[name], name === "prompt" ? answer.networks : []);
     }
     view.showProblems(answer.problems);
+    view.showAdded(answer.added);
     view.showPlot(answer);
   }
   const soon = () => {
@@ -53,7 +63,19 @@ export async function explainPrompts(prompt, negative) {
   // The form is also filled without an event: by Gradio, by a slider, after a reload.
   setInterval(() => document.visibilityState === "visible" && JSON.stringify(question()) !== asked && soon(), LOOK);
   explain();
-  return { showStep: view.showStep };
+  return {
+    showStep: view.showStep,
+    /** The explanation of the prompt as it stands now. */
+    async explained() {
+      if (answered.text !== prompt.value) await explain();
+      return answered;
+    },
+    /** Calls `watcher` with every new explanation, and with the one there is. */
+    watch(watcher) {
+      watchers.push(watcher);
+      if (answered.text !== null) watcher(answered);
+    },
+  };
 }
 
 function annotated(box) {
@@ -61,9 +83,8 @@ function annotated(box) {
   const count = element("output", { className: "tokens", title: "Tokens, of the chunks they fill", textContent: "0/75" });
   box.closest(".block").append(count);
   return {
-    show(text, problems, tokens) {
-      layer.show(text, problems);
-      if (!tokens) return;
+    show(text, problems, tokens, networks) {
+      layer.show(text, problems, networks);
       count.textContent = `${tokens.tokens}/${tokens.limit}`;
       count.classList.toggle("long", tokens.limit > 75);
     },
@@ -97,6 +118,9 @@ function explanationView(panel) {
       problems.replaceChildren(...list.map(problemLine));
     },
     showPlot,
+    showAdded(words) {
+      panel.querySelector(".added").textContent = words.length ? `Trigger words added: ${words.join(", ")}` : "";
+    },
     /** The line that moves over the plot while an image is made; step 0 hides it. */
     showStep(step) {
       const line = plot.querySelector(".playhead");

@@ -6,7 +6,6 @@ const KEY = "patchbay.form";
 const VERSION = 1;
 const BLOCK = 64;
 
-let recalled = false;
 let pending = null;
 let lastResult = () => null;
 let say = () => {};
@@ -16,6 +15,15 @@ export function connectForm(notice, result) {
   say = notice;
   lastResult = result;
 }
+
+/** Settled when the form holds what it held before a reload. */
+export const whenRecalled = { done: false };
+whenRecalled.promise = new Promise((resolve) => {
+  whenRecalled.resolve = () => {
+    whenRecalled.done = true;
+    resolve();
+  };
+});
 
 const paired = (names, values) => Object.fromEntries(names.map((name, index) => [name, values[index]]));
 const filled = (names, values, fields) => names.map((name, index) => fields[name] ?? values[index]);
@@ -29,24 +37,20 @@ export async function generate(values, names) {
 
 /** Keep the form in this browser. */
 export function remember(values, names) {
-  if (!recalled) return;
+  if (!whenRecalled.done) return;
   try {
     localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: paired(names, values) }));
   } catch { /* no room, or private browsing: the form is simply not kept */ }
 }
 
-/** The form as it was left, as far as its models are still there. */
-export async function recall(values, names) {
+/** The form as it was left. Nothing is waited for here: what comes back replaces what stands in the form. */
+export function recall(values, names) {
   let kept = {};
   try {
     const stored = JSON.parse(localStorage.getItem(KEY));
     if (stored?.version === VERSION) kept = stored.fields;
   } catch { /* unreadable: begin anew */ }
-  const models = await ask("/app/models.json");
-  for (const [field, extra] of [["checkpoint", []], ["vae", ["Automatic"]]]) {
-    if (models.ok && !extra.concat(models[field]).includes(kept[field])) delete kept[field];
-  }
-  setTimeout(() => { recalled = true; }, 300);
+  whenRecalled.resolve();
   return filled(names, values, kept);
 }
 
@@ -60,7 +64,7 @@ export function takeRestored(values, names) {
 /** Fill the form with fields by name. */
 export function fillForm(fields) {
   pending = fields;
-  document.querySelector("#bridge")?.firstElementChild?.dispatchEvent(new CustomEvent("patchbay", { bubbles: true }));
+  document.querySelector("#bridge .bridge").dispatchEvent(new CustomEvent("patchbay", { bubbles: true }));
 }
 
 /** The settings of an infotext in the prompt box, else of the last image. */

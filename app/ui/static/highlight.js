@@ -17,7 +17,7 @@ export function highlightLayer(box) {
   const layer = element("div", { className: "highlight", "aria-hidden": "true" });
   box.parentElement.classList.add("highlighted");
   box.parentElement.insertBefore(layer, box);
-  let explained = { text: null, problems: [], tags: [] };
+  let explained = { text: null, problems: [], hues: new Map() };
   let shown = null;
 
   function place() {
@@ -31,8 +31,9 @@ export function highlightLayer(box) {
   }
   function paint() {
     shown = box.value;
-    const marks = syntaxMarks(shown);
-    if (explained.text === shown) marks.push(...explained.problems);
+    const isExplained = explained.text === shown;
+    const marks = syntaxMarks(shown, isExplained ? explained.hues : null);
+    if (isExplained) marks.push(...explained.problems);
     layer.replaceChildren(...pieces(shown, marks), "\n");
     place();
   }
@@ -44,24 +45,26 @@ export function highlightLayer(box) {
   setInterval(() => box.value !== shown && paint(), 250);
   paint();
   return {
-    show(text, problems) {
+    show(text, problems, networks) {
       const offsets = codePointOffsets(text);
+      const hues = new Map(networks.map((network, index) => [offsets[network.span[0]], index % HUES]));
       const marked = problems.filter((problem) => problem.span).map((problem) => ({
         start: offsets[problem.span[0]] ?? text.length,
         end: offsets[problem.span[1]] ?? text.length,
         kind: `problem ${problem.level}`,
       }));
-      explained = { text, problems: marked };
+      explained = { text, problems: marked, hues };
       paint();
     },
   };
 }
 
-function syntaxMarks(text) {
+/** Tags take the colours of their networks' curves, once these are known. */
+function syntaxMarks(text, hues) {
   let tags = 0;
   return [...text.matchAll(SYNTAX)].map((match) => {
     const kind = KINDS[match.slice(1).findIndex((group) => group !== undefined)];
-    const hue = kind === "tag" ? ` hue-${tags++ % HUES}` : "";
+    const hue = kind === "tag" ? ` hue-${hues ? hues.get(match.index) : tags++ % HUES}` : "";
     return { start: match.index, end: match.index + match[0].length, kind: kind + hue };
   });
 }

@@ -27,13 +27,17 @@ function press(event, id) {
   setTimeout(() => byId(id)?.click(), 0);
 }
 
-/** Interrupt, skip, clear and appearance. */
+/** Interrupt, skip, clear and appearance. Gradio mounts buttons when it pleases, so the document listens for them. */
 export function connectButtons(boxes) {
-  byId("txt2img_interrupt").addEventListener("click", () => send("/app/interrupt"));
-  byId("txt2img_skip").addEventListener("click", () => send("/app/skip"));
-  byId("appearance").addEventListener("click", () => window.toggleAppearance());
-  byId("clear").addEventListener("click", () => {
-    for (const box of [...boxes].reverse()) replaceText(box, 0, box.value.length, "");
+  const actions = {
+    txt2img_interrupt: () => send("/app/interrupt"),
+    txt2img_skip: () => send("/app/skip"),
+    appearance: () => window.toggleAppearance(),
+    clear: () => boxes.toReversed().forEach((box) => replaceText(box, 0, box.value.length, "")),
+  };
+  document.addEventListener("click", (event) => actions[event.target.closest("button")?.id]?.());
+  document.addEventListener("pointerover", (event) => {
+    const button = event.target.closest("button.icon");
+    if (button) button.title ||= button.textContent.trim();
   });
-  for (const button of document.querySelectorAll("button.icon")) button.title = button.textContent.trim();
 }

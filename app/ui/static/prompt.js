@@ -1,5 +1,6 @@
 // A prompt's text box: its name, weight keys, and images dropped on it.
 
+import { completeIn } from "./completion.js";
 import { replaceText } from "./dom.js";
 import { restoreFile } from "./form.js";
 import { stepWeight } from "./weights.js";
@@ -17,6 +18,7 @@ export function enhancePrompt(box, label) {
     replaceText(box, edit.start, edit.end, edit.text);
     box.setSelectionRange(...edit.selection);
   });
+  completeIn(box, label);
   acceptFiles(box.closest(".block"), restoreFile);
 }
 

@@ -1,0 +1,158 @@
+// Completion in the prompt: networks after "<", arguments inside a tag, embeddings by name.
+
+import { element, replaceText } from "./dom.js";
+import { networkCards } from "./library.js";
+import { baseName } from "./networks.js";
+import { triggerWords } from "./picking.js";
+
+const MOST = 24;
+const ARGUMENTS = [
+  ["te=", "strength in the text encoders"],
+  ["unet=", "strength in the denoiser"],
+  ["in=", "in its down blocks"],
+  ["mid=", "in its middle block"],
+  ["out=", "in its up blocks"],
+  ["vae=", "in the VAE"],
+  ["start=", "from this step on"],
+  ["stop=", "up to this step"],
+  ["dyn=", "only the first ranks"],
+  ["lbw=", "block weights: a preset or numbers"],
+  ["module=", "this component only"],
+  ["hr=", "strength in the hires pass"],
+];
+const SHARED_STYLE = [
+  "boxSizing", "width", "borderTopWidth", "borderRightWidth", "borderBottomWidth", "borderLeftWidth",
+  "paddingTop", "paddingRight", "paddingBottom", "paddingLeft",
+  "fontStyle", "fontWeight", "fontSize", "fontFamily", "lineHeight", "letterSpacing", "wordSpacing", "tabSize",
+];
+let boxes = 0;
+
+/** Offers completions in a text box. */
+export function completeIn(box, label) {
+  const id = `completion-${(boxes += 1)}`;
+  const list = element("ul", { id, className: "completion", role: "listbox", "aria-label": `Completions for ${label}`, hidden: true });
+  const said = element("p", { className: "sr-only", role: "status" });
+  document.body.append(list, said);
+  for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-haspopup": "listbox", "aria-controls": id })) box.setAttribute(name, value);
+  let offers = [];
+  let chosen = 0;
+
+  function close() {
+    list.hidden = true;
+    offers = [];
+    box.removeAttribute("aria-activedescendant");
+  }
+  function choose(index) {
+    chosen = (index + offers.length) % offers.length;
+    [...list.children].forEach((entry, place) => entry.setAttribute("aria-selected", String(place === chosen)));
+    box.setAttribute("aria-activedescendant", `${id}-${chosen}`);
+    list.children[chosen].scrollIntoView({ block: "nearest" });
+  }
+  async function offer() {
+    const before = box.value.slice(0, box.selectionStart);
+    const found = await offersFor(before);
+    if (before !== box.value.slice(0, box.selectionStart) || document.activeElement !== box) return;
+    if (!found.length) {
+      close();
+      return;
+    }
+    offers = found;
+    list.replaceChildren(...offers.map((entry, index) => drawOffer(entry, `${id}-${index}`)));
+    list.hidden = false;
+    said.textContent = `${offers.length} completions`;
+    placeUnder(list, box, offers[0].start);
+    choose(0);
+  }
+  function accept() {
+    const { start, text } = offers[chosen];
+    const rest = box.value.slice(box.selectionStart).match(/^[^\s,<>]*>/)?.[0] ?? "";
+    const end = box.selectionStart + (text.includes(">") ? rest.length : 0);
+    close();
+    replaceText(box, start, end, text);
+    close();
+  }
+
+  box.addEventListener("input", (event) => event.isComposing || (event.inputType?.startsWith("history") ? close() : offer()));
+  box.addEventListener("blur", () => setTimeout(close, 150));
+  box.addEventListener("click", close);
+  list.addEventListener("mousedown", (event) => {
+    const entry = event.target.closest("li");
+    if (!entry) return;
+    event.preventDefault();
+    choose([...list.children].indexOf(entry));
+    accept();
+  });
+  box.addEventListener("keydown", (event) => {
+    if (list.hidden || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const keys = {
+      ArrowDown: () => choose(chosen + 1),
+      ArrowUp: () => choose(chosen - 1),
+      Enter: accept,
+      Tab: accept,
+      Escape: close,
+    };
+    if (!keys[event.key] || event.shiftKey) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    keys[event.key]();
+  }, true);
+}
+
+/** What may follow the text before the cursor: {start, text, label, note, picture}. */
+async function offersFor(before) {
+  const network = before.match(/<(?:(?:lora|lyco):)?([^:<>\n]*)$/i);
+  if (network) return networkOffers(network[1], network.index);
+  const argument = before.match(/<(?:lora|lyco):(?:"[^"\n]*"|[^:<>\n]+)(?::[^:<>\n]*)*:([a-z]*)$/i);
+  if (argument) {
+    const typed = argument[1].toLowerCase();
+    const start = before.length - typed.length;
+    const fitting = ARGUMENTS.filter(([name]) => typed && name.startsWith(typed) && name !== typed);
+    return fitting.map(([name, note]) => ({ start, text: name, label: name, note }));
+  }
+  const word = before.match(/(?:^|[\s,(|[])([\w-]{2,})$/);
+  return word ? embeddingOffers(word[1], before.length - word[1].length) : [];
+}
+
+async function networkOffers(query, start) {
+  const typed = query.toLowerCase();
+  if (/^(l|lo|lor|lora|ly|lyc|lyco)$/.test(typed)) return networkOffers("", start);
+  const words = typed.split(/\s+/).filter(Boolean);
+  const fitting = (await networkCards()).filter((card) => card.kind === "lora" && words.every((word) => card.haystack.includes(word)));
+  const rank = (card) => (card.bare.toLowerCase().startsWith(typed) ? 0 : card.name.toLowerCase().includes(typed) ? 1 : 2);
+  return fitting.toSorted((one, other) => rank(one) - rank(other)).slice(0, MOST).map((card) => ({
+    start,
+    text: [card.add, triggerWords(card).join(", ")].filter(Boolean).join(" "),
+    label: card.name,
+    note: [baseName(card.base), ...card.words.slice(0, 2)].join(" · "),
+    picture: card.picture,
+  }));
+}
+
+async function embeddingOffers(query, start) {
+  const typed = query.toLowerCase();
+  const fitting = (await networkCards()).filter((card) => card.kind === "embedding" && card.bare.toLowerCase().startsWith(typed) && card.bare !== query);
+  return fitting.slice(0, MOST).map((card) => ({ start, text: card.add, label: card.bare, note: "embedding" }));
+}
+
+function drawOffer(offer, id) {
+  const entry = element("li", { id, role: "option" });
+  if (offer.picture) entry.append(element("img", { src: offer.picture, alt: "", loading: "lazy" }));
+  entry.append(element("span", { textContent: offer.label }), element("small", { textContent: offer.note }));
+  return entry;
+}
+
+/** Puts the list under a place in the box's text, measured in a copy of the box. */
+function placeUnder(list, box, place) {
+  const style = getComputedStyle(box);
+  const copy = element("div", { textContent: box.value.slice(0, place) });
+  for (const property of SHARED_STYLE) copy.style[property] = style[property];
+  Object.assign(copy.style, { position: "absolute", visibility: "hidden", whiteSpace: "pre-wrap", overflowWrap: "break-word", left: "-9999px", top: "0" });
+  const mark = element("span", { textContent: "\u200b" });
+  copy.append(mark);
+  document.body.append(copy);
+  const edge = box.getBoundingClientRect();
+  const left = Math.min(edge.left + mark.offsetLeft, document.documentElement.clientWidth - list.offsetWidth - 8);
+  list.style.left = `${Math.max(8, left)}px`;
+  list.style.top = `${edge.top + mark.offsetTop - box.scrollTop + parseFloat(style.lineHeight) + 4}px`;
+  copy.remove();
+}

@@ -1,0 +1,89 @@
+"""Small pictures of networks: made once, kept in the cache, found by a key that nobody outside can point elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from app.errors import NetworkError, StorageError
+from app.networks.header import read_header
+from app.networks.previews import Preview, read_preview
+from app.networks.record import NetworkFile
+from app.settings import write_atomically
+
+SIZE = (256, 384)
+QUALITY = 72
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+LARGEST = 64_000_000
+"""Pixels of a picture that is opened."""
+# What Pillow's readers raise on a file made to break them.
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, RuntimeError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def thumbnail_key(file: NetworkFile) -> str:
+    """The name of a network in an address: letters and digits alone."""
+    return hashlib.blake2s(f"{file.kind}/{file.name}".encode(errors="surrogatepass"), digest_size=10).hexdigest()
+
+
+def thumbnail_version(file: NetworkFile) -> str:
+    """Changes when the network or the picture beside it does."""
+    try:
+        seen = file.picture.stat().st_mtime_ns if file.picture else file.mtime_ns
+    except OSError:
+        seen = 0
+    return f"{seen:x}"
+
+
+class Thumbnails:
+    """The cache in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def of(self, file: NetworkFile) -> bytes | None:
+        """The thumbnail as a WebP; None where the network has no picture that can be read."""
+        kept = self._folder / f"{thumbnail_key(file)}-{thumbnail_version(file)}.webp"
+        try:
+            return kept.read_bytes() or None
+        except OSError:
+            made = _made(file)
+        try:
+            write_atomically(kept, made or b"")
+        except (OSError, StorageError):
+            return made  # A full disk: it is made again next time.
+        return made
+
+
+def _made(file: NetworkFile) -> bytes | None:
+    preview = _preview(file)
+    if preview is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(preview.data), formats=FORMATS) as picture:
+            if picture.width * picture.height > LARGEST:
+                return None
+            picture.draft("RGB", (2 * SIZE[0], 2 * SIZE[1]))
+            small = ImageOps.fit(picture.convert("RGB"), SIZE, Image.Resampling.LANCZOS, centering=(0.5, 0.35))
+            encoded = io.BytesIO()
+            small.save(encoded, "WEBP", quality=QUALITY)
+    except UNREADABLE:
+        return None
+    return encoded.getvalue()
+
+
+def _preview(file: NetworkFile) -> Preview | None:
+    metadata = {}
+    if file.embedded_preview and file.picture is None:
+        try:
+            metadata = dict(read_header(file.file).metadata)
+        except NetworkError:
+            return None
+    return read_preview(file.path, metadata)

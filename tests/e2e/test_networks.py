@@ -1,0 +1,134 @@
+"""Picking networks by looking, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import NETWORKS, Studio
+from tests.e2e.pages import infotext, opened, set_number
+from tests.ui.network_files import HOSTILE, lora_bytes
+
+
+def networks_tab(page: Page) -> Locator:
+    """The Networks tab, opened; its search box."""
+    page.get_by_role("tab", name="Networks").click()
+    page.locator("#networks .card").first.wait_for()
+    return page.get_by_role("searchbox", name="Search networks")
+
+
+def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_away(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("a castle, at dusk")
+    prompt.evaluate("box => box.setSelectionRange(8, 8)")
+    networks_tab(page).fill("neon 0011")
+    page.get_by_role("button", name="Add people/painted/neon_portrait_0011").click()
+    added = "a castle <lora:people/painted/neon_portrait_0011:1> neon style, at dusk"
+    expect(prompt).to_have_value(added)
+    page.get_by_role("button", name="Remove people/painted/neon_portrait_0011", exact=True).wait_for()
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("a castle, at dusk")
+    prompt.press("Control+Shift+z")
+    expect(prompt).to_have_value(added)
+    prompt.fill(added.replace(":1>", ":te=0.5:unet=0@0~1@50%>"))
+    page.get_by_role("button", name="Remove people/painted/neon_portrait_0011", exact=True).click()
+    expect(prompt).to_have_value("a castle, at dusk")
+
+
+def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
+    opened(page)
+    search = networks_tab(page)
+    count = page.locator("#networks .count")
+    expect(count).to_have_text(str(NETWORKS + 1))
+    assert page.locator("#networks .card").count() < 120
+    page.locator("#networks .viewport").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    expect(page.get_by_role("button", name=re.compile("Add .*x\\$"))).to_be_visible()
+    assert page.locator("#networks .card").count() < 120
+    search.fill("neon|ink -portrait")
+    expect(count).to_have_text(f"{NETWORKS // 5 - NETWORKS // 50} of {NETWORKS + 1}")
+    page.get_by_role("combobox", name="Base model").select_option("sdxl")
+    expect(page.locator("#networks .card .badge").first).to_have_text("SDXL")
+    page.get_by_role("combobox", name="Folder").select_option("people/painted")
+    expect(page.get_by_role("button", name=re.compile("^Add people.painted.")).first).to_be_visible()
+
+
+def test_a_hostile_name_is_only_a_name(page: Page) -> None:
+    page.on("dialog", lambda dialog: (_ for _ in ()).throw(AssertionError(dialog.message)))
+    prompt = opened(page)
+    prompt.fill("")
+    networks_tab(page).fill("alert")
+    name = HOSTILE.replace("/", "")
+    page.get_by_role("button", name=f"Add {name}").click()
+    expect(prompt).to_have_value(f'<lora:"{name}":1>')
+    expect(page.get_by_role("button", name=f"Remove {name}", exact=True)).to_be_visible()
+    page.get_by_role("button", name=f"About {name}").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("<lora:ink_wash_0000:0.8> and <lora:styles/gouache_portrait_0012>")
+    slider = page.get_by_role("slider", name="Strength of ink_wash_0000")
+    expect(slider).to_have_value("0.8")
+    slider.press("ArrowRight")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0.85> and <lora:styles/gouache_portrait_0012>")
+    expect(slider).to_be_focused()
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0.8> and <lora:styles/gouache_portrait_0012>")
+    expect(slider).to_have_value("0.8")
+    page.get_by_role("button", name="Remove ink_wash_0000 from the prompt").click()
+    expect(prompt).to_have_value("and <lora:styles/gouache_portrait_0012>")
+
+
+def test_completion_offers_networks_and_arguments(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("")
+    prompt.press_sequentially("a <lora:velvet_kni")
+    page.get_by_role("option", name=re.compile("velvet_knight")).first.wait_for()
+    prompt.press("Tab")
+    expect(prompt).to_have_value(re.compile(r"^a <lora:\S*velvet_knight_\d+:1> velvet style$"))
+    prompt.fill("<lora:ink_wash_0000:1:un>")
+    prompt.evaluate("box => box.setSelectionRange(23, 23)")
+    prompt.press("ArrowRight")
+    prompt.press_sequentially("e")
+    page.get_by_role("option", name=re.compile("^unet=")).wait_for()
+    prompt.press("Enter")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:1:unet=>")
+    prompt.press_sequentially("0.5")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:1:unet=0.5>")
+
+
+def test_a_file_dropped_into_the_folder_appears_and_a_deleted_one_is_missed(page: Page, studio: Studio) -> None:
+    prompt = opened(page)
+    networks_tab(page)
+    path = studio.data / "models" / "loras" / "newcomer.safetensors"
+    path.write_bytes(lora_bytes())
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    prompt.fill("<lora:newcomer:1>")
+    expect(page.locator("#explanation .active li")).to_have_count(1)
+    expect(page.locator("#explanation .problems li")).to_have_count(0)
+    path.unlink()
+    prompt.fill("<lora:newcomer:1> now")
+    expect(page.locator("#explanation .problems li")).to_contain_text("newcomer")
+
+
+def test_notes_are_saved_beside_the_network_and_used_by_the_next_click(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("")
+    networks_tab(page).fill('"brass_wash_0005"')
+    page.get_by_role("button", name=re.compile("^About .*brass_wash_0005")).click()
+    page.get_by_label("Activation text").fill("polished brass")
+    page.get_by_label("Preferred strength").fill("0.65")
+    page.get_by_role("button", name="Save the notes").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name=re.compile("^Add .*brass_wash_0005")).click()
+    expect(prompt).to_have_value(re.compile(r"^<lora:\S*brass_wash_0005:0.65> polished brass$"))
+
+
+def test_a_network_in_the_prompt_generates(page: Page) -> None:
+    opened(page).fill("a cat <lora:ink_wash_0000:0.5>")
+    set_number(page, "Steps", "2")
+    page.keyboard.press("Control+Enter")
+    expect(infotext(page)).to_contain_text("<lora:ink_wash_0000:0.5>")
