@@ -15,11 +15,13 @@ from pydantic import BaseModel, Field
 from app.engine.engine import Engine
 from app.errors import CheckpointError, NetworkError, PatchbayError
 from app.networks.catalog import Catalog
-from app.networks.details import details, record_at
+from app.networks.details import details
 from app.networks.record import NetworkFile
 from app.networks.sidecar import read_sidecar, write_sidecar
 from app.prompt.edit import format_tag
 from app.settings import SettingsStore
+from app.settings.model import NetworkSettings
+from app.ui.checkpoint_base import checkpoint_base
 from app.ui.thumbnails import Thumbnails, thumbnail_key, thumbnail_version
 
 SHORT_TEXT = 300
@@ -48,19 +50,19 @@ def network_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
 
     @routes.get("/app/base.json")
     def base_model(checkpoint: str) -> dict[str, str]:
-        """The family of a checkpoint, read from its header: cards of another one are dimmed."""
+        """The family of a checkpoint: cards of another one are dimmed."""
         try:
-            record = record_at(engine.library.checkpoints.find(checkpoint).path, "checkpoint")
-        except (CheckpointError, NetworkError) as error:
-            return {"base": "unknown", "reason": str(error)}
-        return {"base": record.base_model, "reason": record.reason}
+            return {"base": checkpoint_base(engine.library.checkpoints.find(checkpoint).path)}
+        except CheckpointError:
+            return {"base": "unknown"}
 
     return routes
 
 
-def card(file: NetworkFile, default_strength: float) -> dict[str, Any]:
+def card(file: NetworkFile, settings: NetworkSettings) -> dict[str, Any]:
     """What the page shows of a network, and what it adds to the prompt."""
-    weight = file.preferred_weight or default_strength
+    weight = file.preferred_weight or settings.default_strength
+    called = file.alias if settings.names == "alias" and file.alias else file.name
     has_picture = file.picture is not None or file.embedded_preview
     return {
         "kind": file.kind,
@@ -79,7 +81,7 @@ def card(file: NetworkFile, default_strength: float) -> dict[str, Any]:
         "text": file.description[:SHORT_TEXT],
         "hash": file.autov3 or file.autov2,
         "weight": weight,
-        "add": format_tag(file.name, weight) if file.kind == "lora" else file.bare,
+        "add": format_tag(called, weight) if file.kind == "lora" else file.bare,
         "picture": f"/thumbs/{thumbnail_key(file)}?v={thumbnail_version(file)}" if has_picture else None,
         "problem": file.refused or (str(file.problems[0]) if file.problems else ""),
     }
@@ -88,9 +90,13 @@ def card(file: NetworkFile, default_strength: float) -> dict[str, Any]:
 def _add_cards(routes: APIRouter, catalogs: Sequence[Catalog], settings: SettingsStore) -> None:
     @routes.get("/app/networks.json")
     def cards(request: Request) -> Response:
-        """Every card; an answer of nothing (304) while they are the same."""
-        strength = settings.current.networks.default_strength
-        made = [card(file, strength) for catalog in catalogs for file in catalog.entries()]
+        """Every card and how they are shown; an answer of nothing (304) while they are the same."""
+        networks = settings.current.networks
+        made = {
+            "size": networks.card_size,
+            "others": networks.show_other_bases,
+            "cards": [card(file, networks) for catalog in catalogs for file in catalog.entries()],
+        }
         content = json.dumps(made, separators=(",", ":")).encode()
         tag = f'"{hashlib.blake2s(content, digest_size=12).hexdigest()}"'
         headers = {"etag": tag, "cache-control": "no-cache"}

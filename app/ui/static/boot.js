@@ -5,12 +5,14 @@ import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
 import { connectForm, whenRecalled } from "./form.js";
 import { connectButtons, listenToKeys } from "./keys.js";
+import { networkLibrary } from "./library.js";
 import { followJobs } from "./live.js";
 import { showNetworks } from "./networks.js";
 import { networkPicker } from "./picking.js";
 import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
+import { showSettings } from "./settings.js";
 
 export * from "./form.js";
 
@@ -30,6 +32,7 @@ async function start() {
   connectForm(say, results.current);
   followJobs(results.showState, results.showLost);
   readImages();
+  showSettings();
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, explanation.explained);
@@ -38,6 +41,8 @@ async function start() {
   showNetworks(picker, (seen) => explanation.watch(({ active }) => seen(new Set(active.map((tag) => tag.name)))));
   await whenRecalled.promise;
   document.body.classList.add("ready");
+  // A large library takes a moment: it is fetched before the tab or a "<" asks for it.
+  setTimeout(networkLibrary, 500);
 }
 
 start();

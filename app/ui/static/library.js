@@ -18,25 +18,29 @@ function keep(key, value) {
   } catch { /* no room, or private browsing */ }
 }
 
-let cards = null;
+const NOTHING = { cards: [], size: 150, others: true };
+let library = null;
 
-/** The cards; asked for once, and again after `forget`. */
-export function networkCards() {
-  cards ??= fetch("/app/networks.json").then(async (answer) => {
-    const list = answer.ok ? await answer.json() : [];
-    for (const card of list) {
+/** The cards and how they are shown: {cards, size, others}. Asked for once, and again by `refreshLibrary`. */
+export function networkLibrary() {
+  library ??= fetch("/app/networks.json").then(async (answer) => {
+    const held = answer.ok ? await answer.json() : NOTHING;
+    for (const card of held.cards) {
       card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
     }
-    return list;
-  }).catch(() => []);
-  return cards;
+    return held;
+  }).catch(() => NOTHING);
+  return library;
 }
 
+/** Every card. */
+export const networkCards = async () => (await networkLibrary()).cards;
+
 /** Have the server look at the folders again. */
-export async function refreshCards() {
+export async function refreshLibrary() {
   await send("/app/networks/refresh");
-  cards = null;
-  return networkCards();
+  library = null;
+  return networkLibrary();
 }
 
 /** A test for a search: words must all be there, `a|b` one of them, `-c` must not, `"a b"` as it stands. */

@@ -2,9 +2,11 @@
 
 import { ask, element, present } from "./dom.js";
 import { showDetails } from "./details.js";
-import { favourites, networkCards, refreshCards, searchTest, uses } from "./library.js";
+import { favourites, networkLibrary, refreshLibrary, searchTest, uses } from "./library.js";
 
-const CARD = { width: 150, height: 236, gap: 8 };
+const GAP = 8;
+/** Pixels of a card under its picture: name, words, strength. */
+const BELOW = 82;
 const NAMES = { sd15: "SD 1.5", sd2: "SD 2", sdxl: "SDXL", "sdxl-refiner": "Refiner", sd3: "SD 3", flux: "Flux", chroma: "Chroma" };
 
 /** The name of a base model as people write it. */
@@ -18,13 +20,15 @@ export async function showNetworks(picker, watch) {
   let all = [];
   let active = new Set();
   let base = "unknown";
+  let showOthers = true;
 
+  const isOther = (card) => card.kind === "lora" && base !== "unknown" && card.base !== "unknown" && card.base !== base;
   function drawCard(card, index, count) {
     return networkCard(card, {
       index,
       count,
       isActive: active.has(card.name),
-      otherBase: base !== "unknown" && card.base !== "unknown" && card.base !== base ? base : "",
+      otherBase: isOther(card) ? base : "",
       onPick: () => picker.toggle(card),
       onDetails: () => showDetails(find(".details"), card, reload),
     });
@@ -35,25 +39,28 @@ export async function showNetworks(picker, watch) {
     const onlyFavourites = find(".favourites").ariaPressed === "true";
     const loved = favourites.all();
     const shown = all.filter((card) => test(card)
+      && (showOthers || !isOther(card))
       && (!wantedBase || card.base === wantedBase)
       && (!folder || card.folder === folder || card.folder.startsWith(`${folder}/`))
       && (!onlyFavourites || loved[card.name]));
     grid.show(sorted(shown, find(".sort").value));
     find(".count").textContent = shown.length === all.length ? `${all.length}` : `${shown.length} of ${all.length}`;
   }
-  function take(cards) {
-    all = cards;
+  function take(library) {
+    all = library.cards;
+    showOthers = library.others;
+    grid.resize(library.size);
     fillChoices(find(".base"), new Map(all.map((card) => [card.base, baseName(card.base)])));
     fillChoices(find(".folder"), new Map(all.filter((card) => card.folder).map((card) => [card.folder, card.folder])));
     find(".none").hidden = all.length > 0;
     filter();
   }
-  const reload = async () => take(await refreshCards());
+  const reload = async () => take(await refreshLibrary());
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
     const answer = name ? await ask(`/app/base.json?checkpoint=${encodeURIComponent(name)}`) : { ok: false };
     base = answer.ok ? answer.base : "unknown";
-    grid.redraw();
+    filter();
   }
 
   find("input").addEventListener("input", filter);
@@ -73,7 +80,7 @@ export async function showNetworks(picker, watch) {
     active = names;
     grid.redraw();
   });
-  take(await networkCards());
+  take(await networkLibrary());
   askBase();
 }
 
@@ -95,7 +102,7 @@ function sorted(cards, by) {
 /** Draws the rows in view and two more; the scrollbar is that of all of them. */
 function cardGrid(viewport, draw) {
   const [sizer, shownRows] = [viewport.querySelector(".sizer"), viewport.querySelector(".window")];
-  const rowHeight = CARD.height + CARD.gap;
+  let [width, rowHeight] = [150, 244];
   let cards = [];
   let drawn = "";
 
@@ -104,9 +111,9 @@ function cardGrid(viewport, draw) {
     update();
   }
   function update() {
-    const width = viewport.clientWidth;
-    if (!width) return;
-    const columns = Math.max(1, Math.floor((width + CARD.gap) / (CARD.width + CARD.gap)));
+    const room = viewport.clientWidth;
+    if (!room) return;
+    const columns = Math.max(1, Math.floor((room + GAP) / (width + GAP)));
     const rows = Math.ceil(cards.length / columns);
     const first = Math.max(0, Math.floor(viewport.scrollTop / rowHeight) - 1);
     const last = Math.min(rows, Math.ceil((viewport.scrollTop + viewport.clientHeight) / rowHeight) + 1);
@@ -142,6 +149,13 @@ function cardGrid(viewport, draw) {
     show(list) {
       cards = list;
       viewport.scrollTop = 0;
+      redraw();
+    },
+    /** Cards of about this width, in pixels. */
+    resize(size) {
+      width = size;
+      rowHeight = Math.round(size * 1.02) + BELOW + GAP;
+      viewport.style.setProperty("--card-height", `${rowHeight - GAP}px`);
       redraw();
     },
     redraw,
