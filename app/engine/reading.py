@@ -79,9 +79,10 @@ def triggered(prompt: str, catalog: Catalog, settings: NetworkSettings) -> Appli
     words: list[tuple[str, ...]] = []
     for tag in tags(prompt) if options.apply != "off" else ():
         try:
-            words.append(catalog.find(tag.name).trigger_words)
+            file = catalog.find(tag.name)
         except NetworkError:
             continue  # It is told where the tag's file is looked for.
+        words.append(file.trigger_words if file.auto_apply else ())
     return apply_triggers(prompt, words, options)
 
 

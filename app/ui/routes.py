@@ -1,4 +1,4 @@
-"""The page's own routes, below /app and /thumbs: what the scripts in static/ fetch."""
+"""The page's own routes, below /app: what the scripts in static/ fetch."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_a
     prompt.evaluate("box => box.setSelectionRange(8, 8)")
     networks_tab(page).fill("neon 0011")
     page.get_by_role("button", name="Add people/painted/neon_portrait_0011").click()
-    added = "a castle <lora:people/painted/neon_portrait_0011:1> neon style, at dusk"
+    added = "a castle <lora:people/painted/neon_portrait_0011:1>, neon style, at dusk"
     expect(prompt).to_have_value(added)
     page.get_by_role("button", name="Remove people/painted/neon_portrait_0011", exact=True).wait_for()
     prompt.press("Control+z")
@@ -69,7 +69,7 @@ def test_a_hostile_name_is_only_a_name(page: Page) -> None:
 def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("<lora:ink_wash_0000:0.8> and <lora:styles/gouache_portrait_0012>")
-    slider = page.get_by_role("slider", name="Strength of ink_wash_0000")
+    slider = page.get_by_role("slider", name="Strength of ink_wash_0000", exact=True)
     expect(slider).to_have_value("0.8")
     slider.press("ArrowRight")
     expect(prompt).to_have_value("<lora:ink_wash_0000:0.85> and <lora:styles/gouache_portrait_0012>")
@@ -106,7 +106,7 @@ def test_a_file_dropped_into_the_folder_appears_and_a_deleted_one_is_missed(page
     path.write_bytes(lora_bytes())
     page.get_by_role("button", name="Refresh", exact=True).click()
     prompt.fill("<lora:newcomer:1>")
-    expect(page.locator("#explanation .active li")).to_have_count(1)
+    expect(page.locator("#explanation .active > li")).to_have_count(1)
     expect(page.locator("#explanation .problems li")).to_have_count(0)
     path.unlink()
     prompt.fill("<lora:newcomer:1> now")

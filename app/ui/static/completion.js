@@ -3,7 +3,6 @@
 import { element, replaceText } from "./dom.js";
 import { networkCards } from "./library.js";
 import { baseName } from "./networks.js";
-import { triggerWords } from "./picking.js";
 
 const MOST = 24;
 const ARGUMENTS = [
@@ -121,7 +120,7 @@ async function networkOffers(query, start) {
   const rank = (card) => (card.bare.toLowerCase().startsWith(typed) ? 0 : card.name.toLowerCase().includes(typed) ? 1 : 2);
   return fitting.toSorted((one, other) => rank(one) - rank(other)).slice(0, MOST).map((card) => ({
     start,
-    text: [card.add, triggerWords(card).join(", ")].filter(Boolean).join(" "),
+    text: [card.add, card.writes.join(", ")].filter(Boolean).join(" "),
     label: card.name,
     note: [baseName(card.base), ...card.words.slice(0, 2)].join(" · "),
     picture: card.picture,
