@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from app.errors import CheckpointError
+from app.errors import CheckpointError, NetworkError
 from app.networks.catalog import Catalog
 from app.settings import Folders
 
@@ -105,6 +105,7 @@ class Library:
     vaes: ModelShelf
     networks: Catalog
     embeddings: Catalog
+    hypernetworks: Catalog
 
     @classmethod
     def of(cls, folders: Folders) -> Library:
@@ -115,9 +116,21 @@ class Library:
             vaes=ModelShelf("VAE", folders.vaes, "config.json"),
             networks=Catalog(folders.loras, "lora", index),
             embeddings=Catalog(folders.embeddings, "embedding", index),
+            hypernetworks=Catalog(folders.hypernetworks, "hypernetwork", index),
         )
+
+    def catalog(self, kind: str) -> Catalog:
+        """The networks that tags of this kind name.
+
+        Raises:
+            NetworkError: no network is of this kind.
+        """
+        catalogs = {"lora": self.networks, "lyco": self.networks, "hypernet": self.hypernetworks}
+        if kind not in catalogs:
+            raise NetworkError(f"No network is of the kind {kind}.", hint=f"Kinds are {', '.join(sorted(catalogs))}.")
+        return catalogs[kind]
 
     def close(self) -> None:
         """Stop what reads in the background."""
-        self.networks.close()
-        self.embeddings.close()
+        for catalog in (self.networks, self.embeddings, self.hypernetworks):
+            catalog.close()
