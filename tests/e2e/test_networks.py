@@ -81,6 +81,28 @@ def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text
     expect(prompt).to_have_value("and <lora:styles/gouache_portrait_0012>")
 
 
+def test_a_curve_drawn_is_a_schedule_written(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("<lora:ink_wash_0000:0.8>")
+    page.get_by_role("button", name="A strength over the steps for ink_wash_0000").click()
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0@0~0.8@1>")
+    last = page.get_by_role("slider", name="ink_wash_0000: strength 0.8 at step 20")
+    last.press("ArrowUp")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0@0~0.85@1>")
+    first = page.get_by_role("slider", name="ink_wash_0000: strength 0 at step 1")
+    place = first.bounding_box()
+    assert place
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 300, place["y"] - 20, steps=4)
+    page.mouse.up()
+    expect(prompt).to_have_value(re.compile(r"^<lora:ink_wash_0000:0\.\d+@0\.\d+~0\.85@1>$"))
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0@0~0.85@1>")
+    page.get_by_role("slider", name="ink_wash_0000: strength 0 at step 1").press("Delete")
+    expect(prompt).to_have_value("<lora:ink_wash_0000:0.85@1>")
+
+
 def test_completion_offers_networks_and_arguments(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("")

@@ -1,5 +1,6 @@
 // What the prompts mean, as one types: problems in words and in the text, tokens, strengths over the steps.
 
+import { editableCurves } from "./curves.js";
 import { element, present, send } from "./dom.js";
 import { highlightLayer } from "./highlight.js";
 import { strengthPlot } from "./plot.js";
@@ -14,7 +15,7 @@ const STEPS = "#txt2img_steps input[type=number]";
 /** Explains the two boxes whenever their text or the number of steps changes. */
 export async function explainPrompts(prompt, negative) {
   const panel = await present("#explanation .problems");
-  const view = explanationView(panel.closest("#explanation"));
+  const view = explanationView(panel.closest("#explanation"), prompt);
   const watchers = [];
   let answered = { text: null, active: [] };
   const boxes = { prompt: annotated(prompt), negative: annotated(negative) };
@@ -52,7 +53,7 @@ export async function explainPrompts(prompt, negative) {
     }
     view.showProblems(answer.problems);
     view.showAdded(answer.added);
-    view.showPlot(answer);
+    view.showPlot(answered);
   }
   const soon = () => {
     clearTimeout(timer);
@@ -91,7 +92,7 @@ function annotated(box) {
   };
 }
 
-function explanationView(panel) {
+function explanationView(panel, box) {
   const problems = panel.querySelector(".problems");
   const schedule = panel.querySelector(".schedule");
   const plot = schedule.querySelector(".plot");
@@ -99,14 +100,23 @@ function explanationView(panel) {
   let shownPlot = null;
   let shownProblems = "";
   let explained = null;
+  let isHeld = false;
 
   function showPlot(explanation) {
     explained = explanation;
+    if (isHeld) return;
     const width = Math.max(240, schedule.parentElement.clientWidth - PLOT_MARGIN);
+    const focused = document.activeElement?.dataset.frame;
     shownPlot = strengthPlot(explanation, width);
     schedule.hidden = !shownPlot;
     plot.replaceChildren(...(shownPlot ? [shownPlot.drawing] : []));
     caption.replaceChildren(...(shownPlot ? [shownPlot.legend] : []));
+    if (!shownPlot) return;
+    editableCurves(shownPlot.drawing, shownPlot.scale, explanation, box, hold);
+    plot.querySelector(`[data-frame="${focused}"]`)?.focus();
+  }
+  function hold(held) {
+    isHeld = held;
   }
   new ResizeObserver(() => explained && showPlot(explained)).observe(panel);
 
@@ -125,7 +135,7 @@ function explanationView(panel) {
     showStep(step) {
       const line = plot.querySelector(".playhead");
       if (!line) return;
-      const place = step ? (shownPlot.at(step) + shownPlot.at(step + 1)) / 2 : -9;
+      const place = step ? (shownPlot.scale.x(step) + shownPlot.scale.x(step + 1)) / 2 : -9;
       line.setAttribute("x1", place);
       line.setAttribute("x2", place);
     },

@@ -3,8 +3,9 @@
 import { drawn, element } from "./dom.js";
 import { HUES } from "./highlight.js";
 
-const SIZE = { height: 84, left: 30, right: 8, top: 8, bottom: 16 };
+const SIZE = { height: 104, left: 30, right: 8, top: 8, bottom: 16 };
 const DASHES = ["", "7 3", "2 3", "7 3 2 3", "1 4", "10 2"];
+const HINT = "Drag a point. Double-click a curve to add one, a point to remove it.";
 const WHOLE = ["te", "unet", "vae"];
 
 /** The drawing of an explanation in a width, and its legend; null when nothing changes over the steps. */
@@ -14,8 +15,8 @@ export function strengthPlot(explanation, width) {
   const scale = scales(curves, explanation.steps, width);
   const entries = curves.map((curve) => legendEntry(`curve hue-${curve.hue}`, curve.dash, curve.name, curve.components));
   if (explanation.prompt.length > 1) entries.push(legendEntry("stage", "3 3", "prompt", "text changes"));
-  const legend = element("ul", { className: "legend" }, ...entries);
-  return { drawing: draw(curves, scale, explanation), legend, at: scale.x };
+  const legend = element("ul", { className: "legend", title: HINT }, ...entries);
+  return { drawing: draw(curves, scale, explanation), legend, scale };
 }
 
 /** The curves of one network that change: components with the same values are one curve. */
@@ -72,7 +73,7 @@ function draw(curves, scale, explanation) {
 }
 
 /** A strength holds for the whole of its step, so a curve is a staircase. */
-function stairs(values, scale) {
+export function stairs(values, scale) {
   let path = `M${scale.x(1)} ${scale.y(values[0])}`;
   values.forEach((value, index) => {
     path += `V${scale.y(value).toFixed(1)}H${scale.x(index + 2).toFixed(1)}`;
