@@ -23,17 +23,24 @@ export function editableCurves(drawing, scale, explanation, box, hold) {
 
 function addFrames(curve) {
   const line = drawn("path", { class: "hit", d: stairs(strengths(curve.frames, curve.explanation.steps), curve.scale) });
-  line.addEventListener("dblclick", (event) => write(curve, withFrame(curve, event)));
+  line.addEventListener("dblclick", (event) => write(curve, withFrame(fresh(curve), event)));
   curve.drawing.append(line);
   curve.frames.forEach((frame, index) => {
     const dot = drawn("circle", { r: RADIUS, class: `frame-dot hue-${curve.hue}`, tabindex: 0, role: "slider" });
     placeDot(dot, curve, frame);
     dot.dataset.frame = `${curve.place}:${curve.number}:${index}`;
-    dot.addEventListener("pointerdown", (event) => drag(event, dot, curve, index));
-    dot.addEventListener("dblclick", () => write(curve, without(curve.frames, index)));
-    dot.addEventListener("keydown", (event) => onKey(event, dot, curve, index));
+    dot.addEventListener("pointerdown", (event) => drag(event, dot, fresh(curve), index));
+    dot.addEventListener("dblclick", () => write(curve, without(fresh(curve).frames, index)));
+    dot.addEventListener("keydown", (event) => onKey(event, dot, fresh(curve), index));
     curve.drawing.append(dot);
   });
+}
+
+/** The curve as the text says it now: the drawing may be a moment behind. */
+function fresh(curve) {
+  const argument = tagAt(curve.box.value, curve.place)?.arguments[curve.number];
+  const frames = argument ? keyframes(argument.body) : null;
+  return frames?.length === curve.frames.length ? { ...curve, frames } : curve;
 }
 
 function placeDot(dot, curve, frame) {

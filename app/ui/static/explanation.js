@@ -28,7 +28,10 @@ export async function explainPrompts(prompt, negative) {
     steps: Math.max(1, Math.min(1000, Math.round(Number(document.querySelector(STEPS)?.value)) || 20)),
     checkpoint: document.querySelector(CHECKPOINT)?.value ?? "",
   });
-  const notify = () => watchers.forEach((watcher) => watcher(answered));
+  function notify() {
+    view.showPlot(answered);
+    watchers.forEach((watcher) => watcher(answered));
+  }
   async function explain() {
     const asking = question();
     const key = JSON.stringify(asking);
@@ -53,7 +56,6 @@ export async function explainPrompts(prompt, negative) {
     }
     view.showProblems(answer.problems);
     view.showAdded(answer.added);
-    view.showPlot(answered);
   }
   const soon = () => {
     clearTimeout(timer);
