@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -28,6 +28,7 @@ from app.ui.picking import (
     without_word,
 )
 from app.ui.shelves import Shelves
+from app.ui.tag_words import FOLDER, TagWords
 
 LONGEST_PROMPT = 100_000
 
@@ -70,6 +71,7 @@ class TagChange(BaseModel):
 def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> APIRouter:
     """The routes that answer with changed prompts."""
     routes = APIRouter()
+    tags = TagWords(settings.data / FOLDER)
 
     @routes.post("/app/prompt/toggle")
     def toggle(click: Click) -> Response:
@@ -91,6 +93,12 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
         if shorter != piece.text:
             return {"text": shorter, "is_added": False}
         return {"text": add_word(piece.text, piece.word, piece.caret)[0], "is_added": True}
+
+    @routes.get("/app/prompt/words")
+    def tag_words(query: Annotated[str, Query(max_length=200)]) -> dict[str, Any]:
+        """Words of the tag files that fit what is typed, the commonest first."""
+        found = tags.search(query)
+        return {"words": [{"word": word.name, "count": word.count, "called": called} for word, called in found]}
 
     @routes.post("/app/prompt/edit")
     def edit(change: TagChange) -> Response:

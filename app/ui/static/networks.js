@@ -76,6 +76,11 @@ export async function showNetworks(picker, watch) {
   }
 
   find("input").addEventListener("input", filter);
+  find("input").addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown") return;
+    event.preventDefault();
+    grid.focus(0);
+  });
   for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", filter);
   find(".favourites").addEventListener("click", (event) => {
     event.currentTarget.ariaPressed = String(event.currentTarget.ariaPressed !== "true");
