@@ -70,7 +70,7 @@ class Outcome:
     """What a job has given so far."""
 
     images: list[GeneratedImage] = field(default_factory=list)
-    networks: dict[str, NetworkUse] = field(default_factory=dict)
+    networks: dict[tuple[str, str], NetworkUse] = field(default_factory=dict)
     problems: dict[Problem, None] = field(default_factory=dict)
 
 
@@ -168,7 +168,7 @@ class StudioGenerator:
             model = self._holder.model(run.checkpoint, run.vae, placement, memory)
             prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
-        outcome.networks |= {network.use.name: network.use for network in prepared.bound.networks}
+        outcome.networks |= {(use.kind, use.name): use for use in prepared.uses}
         sampled, pictures = self._pictures(prepared, model, clock)
         for index, picture in enumerate(pictures):
             single = prepared.request.single(index)
@@ -197,7 +197,8 @@ class StudioGenerator:
 
         with clock.part("encoding"):
             conditionings = model.encoder.conditionings(request, prepared.texts)
-        with clock.part("sampling"), model.patcher.patched(prepared.plan.component(*denoisers)) as at:
+        plan = prepared.plan.component(*denoisers)
+        with clock.part("sampling"), model.networked(plan, prepared.influences) as at:
             sampling_began = time.perf_counter()
             sampled = sample(
                 checkpoint, request, lambda step: conditionings[step - 1], before_step=at, after_step=after_step
@@ -216,6 +217,8 @@ def infotext(request: GenerationRequest, prepared: Prepared, model: LoadedModel,
     loras = [(network.use.name, network.use.sha256) for network in prepared.bound.networks]
     if loras:
         extras["Lora hashes"] = format_hashes(loras)
+    if prepared.hypernetworks.uses:
+        extras["Hypernet hashes"] = format_hashes((use.name, use.sha256) for use in prepared.hypernetworks.uses)
     if prepared.word_hashes:
         extras["TI hashes"] = format_hashes(prepared.word_hashes)
     if cut_short is not None:

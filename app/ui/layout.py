@@ -18,7 +18,7 @@ BRIDGE = "element.addEventListener('patchbay', () => trigger('restored'))"
 
 def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
     """The whole page, with its events."""
-    form = Form.of(engine.library, settings.generation)
+    form = Form.of(engine.library, engine.library.usual(settings.generation))
     with gr.Blocks(title="Patchbay", fill_width=True, analytics_enabled=False) as blocks:
         _quick_settings(form)
         with gr.Row(elem_id="studio", equal_height=False):

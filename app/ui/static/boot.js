@@ -5,6 +5,7 @@ import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
 import { connectForm, whenRecalled } from "./form.js";
 import { connectButtons, listenToKeys } from "./keys.js";
+import { networkLibrary } from "./library.js";
 import { followJobs } from "./live.js";
 import { showNetworks } from "./networks.js";
 import { networkPicker } from "./picking.js";
@@ -40,6 +41,8 @@ async function start() {
   showNetworks(picker, (seen) => inUse.watchKeys(seen));
   await whenRecalled.promise;
   document.body.classList.add("ready");
+  // A large library takes a moment: it is fetched before the tab or a "<" asks for it.
+  setTimeout(networkLibrary, 500);
 }
 
 start();
