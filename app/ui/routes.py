@@ -13,6 +13,7 @@ from app.ui.job_routes import job_routes
 from app.ui.network_routes import network_routes
 from app.ui.prompt_routes import prompt_routes
 from app.ui.settings_routes import settings_routes
+from app.ui.style_routes import style_routes
 
 STATIC = Path(__file__).parent / "static"
 
@@ -25,6 +26,7 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     routes.include_router(prompt_routes(engine, settings))
     routes.include_router(network_routes(engine, settings))
     routes.include_router(settings_routes(settings))
+    routes.include_router(style_routes(settings))
     return routes
 
 

@@ -216,3 +216,19 @@ def test_words_of_a_tag_file_are_offered(page: Page, studio: Studio) -> None:
     prompt.press("ArrowDown")
     prompt.press("Tab")
     expect(prompt).to_have_value(r"a cat, long \(artist\)")
+
+
+def test_a_style_is_saved_applied_and_undone(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("{prompt}, ink on paper")
+    networks_tab(page)
+    page.get_by_role("combobox", name="Kind").select_option("style")
+    page.once("dialog", lambda dialog: dialog.accept("Inked"))
+    page.get_by_role("button", name="Save the prompts as a style…").click()
+    card = page.get_by_role("button", name="Apply Inked")
+    card.wait_for()
+    prompt.fill("a cat")
+    card.click()
+    expect(prompt).to_have_value("a cat, ink on paper")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("a cat")

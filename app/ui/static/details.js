@@ -2,6 +2,7 @@
 
 import { ask, element, send } from "./dom.js";
 import { cardRoute } from "./library.js";
+import { styleForm } from "./styles.js";
 
 const SHOWN_WORDS = 60;
 const LONGEST_SHOWN = 2000;
@@ -23,6 +24,10 @@ export async function showDetails(dialog, card, onChange, picker) {
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close();
   };
+  if (card.kind === "style") {
+    body.replaceChildren(styleForm(dialog, card, onChange));
+    return;
+  }
   const told = await ask(cardRoute(card, "details"));
   if (!told.ok) {
     body.replaceChildren(element("p", { className: "notice", textContent: told.detail }));

@@ -1,6 +1,7 @@
 // The cards of all networks, fetched once and shared: the grid, the completion and the list under the prompt use them.
 
 import { ask, send } from "./dom.js";
+import { styleCards } from "./styles.js";
 
 const ADDED = "patchbay.added";
 const NOTHING = { cards: [], size: 160, others: true };
@@ -9,7 +10,7 @@ let known = null;
 
 /** The cards and how they are shown: {cards, size, others}. Asked for once, and again by `refreshLibrary`. */
 export function networkLibrary() {
-  known ??= ask("/app/networks.json").then((answer) => {
+  known ??= Promise.all([ask("/app/networks.json"), styleCards()]).then(([answer, styles]) => {
     if (!answer.ok) {
       known = null;
       return NOTHING;
@@ -17,7 +18,7 @@ export function networkLibrary() {
     for (const card of answer.cards) {
       card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
     }
-    return answer;
+    return { ...answer, cards: [...answer.cards, ...styles] };
   });
   return known;
 }

@@ -2,6 +2,7 @@
 
 import { ask, element, present } from "./dom.js";
 import { showDetails } from "./details.js";
+import { styleTools } from "./styles.js";
 import { favour, networkLibrary, refreshLibrary, searchTest } from "./library.js";
 
 const GAP = 8;
@@ -54,6 +55,7 @@ export async function showNetworks(picker, watch) {
     find(".count").textContent = shown.length === total ? `${total}` : `${shown.length} of ${total}`;
     find(".none").hidden = shown.length > 0;
     find(".empty").hidden = total > 0;
+    find(".style-tools").hidden = kind !== "style";
   }
   function take(library) {
     view = library;
@@ -87,6 +89,7 @@ export async function showNetworks(picker, watch) {
     filter();
   });
   find(".refresh").addEventListener("click", reload);
+  styleTools(find(".style-tools"), picker.boxes, reload, picker.say);
   panel.addEventListener("keydown", (event) => {
     if (event.target.matches("input, textarea") || find("dialog").open) return;
     if (event.key === "/") find("input").focus();
@@ -191,15 +194,17 @@ function cardGrid(viewport, draw) {
 }
 
 function networkCard(card, shown) {
-  const verb = shown.isActive ? "Remove" : "Add";
+  const verb = { checkpoint: "Use", vae: "Use", style: "Apply" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
   const pick = element("button", { type: "button", className: "pick", "data-index": shown.index, "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
   pick.append(picture(card));
   pick.addEventListener("click", shown.onPick);
   const words = card.words.slice(0, 3).map((word) => element("span", { className: "chip", textContent: word }));
   const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem", "aria-setsize": shown.count, "aria-posinset": shown.index + 1 },
     pick,
-    element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) }),
-    favouriteButton(card),
+    ...(card.kind === "style" ? [] : [
+      element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) }),
+      favouriteButton(card),
+    ]),
     element("div", { className: "name", title: card.name, textContent: card.bare }),
     element("div", { className: "chips", title: card.words.join(", ") }, ...words),
     element("div", { className: "foot" },

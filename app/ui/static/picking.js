@@ -3,6 +3,7 @@
 import { codePointOffsets, replaceText, send } from "./dom.js";
 import { fillForm } from "./form.js";
 import { additions, networkCards } from "./library.js";
+import { applyStyle } from "./styles.js";
 
 const CHOSEN = { checkpoint: "checkpoint", vae: "vae" };
 
@@ -15,6 +16,10 @@ export function networkPicker(prompt, negative, say, lastImage) {
   async function toggle(card) {
     if (CHOSEN[card.kind]) {
       fillForm({ [CHOSEN[card.kind]]: card.name });
+      return;
+    }
+    if (card.kind === "style") {
+      await applyStyle(card, { prompt, negative }, say);
       return;
     }
     const isWord = card.kind === "embedding";
@@ -71,6 +76,8 @@ export function networkPicker(prompt, negative, say, lastImage) {
     },
     hasWord: (word) => prompt.value.split(",").some((piece) => piece.trim().toLowerCase() === word.toLowerCase()),
     lastImage,
+    boxes: { prompt, negative },
+    say,
     /** Take the last edit back, from wherever the focus is. */
     undo() {
       prompt.focus({ preventScroll: true });
