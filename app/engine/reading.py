@@ -80,9 +80,9 @@ def triggered(prompt: str, library: Library, settings: NetworkSettings) -> Appli
     for tag in tags(prompt, library.tags) if options.apply != "off" else ():
         try:
             file = library.catalog(tag.kind).find(tag.name)
-            words.append(file.trigger_words)
         except NetworkError:
             continue  # It is told where the tag's file is looked for.
+        words.append(file.trigger_words if file.auto_apply else ())
     return apply_triggers(prompt, words, options)
 
 
