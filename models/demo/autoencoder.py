@@ -79,13 +79,30 @@ def train_autoencoder(
     return model
 
 
-def difference(output: Tensor, images: Tensor) -> Tensor:
+def polish_decoder(model: AutoencoderKL, painter: Painter, mix: Mix, schedule: Schedule, folder: Path, seed: int) -> None:
+    """Train the decoder alone a while longer, for colour: the latents, and a denoiser that knows them, stay valid."""
+    decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
+    trainer = Trainer("decoder", decoder, schedule, folder, seed)
+    model.to(trainer.device)
+
+    def loss(rng: np.random.Generator) -> Tensor:
+        pictures = [restyle(painter.draw(random_scene(mix, rng), rng), rng) for _ in range(schedule.batch)]
+        images = to_tensor(pictures).to(trainer.device)
+        with torch.no_grad():
+            latents = model.encode(images).latent_dist.sample()
+        return difference(model.decode(latents).sample, images, edge_weight=0.1)
+
+    trainer.run(loss)
+    trainer.averaged()
+
+
+def difference(output: Tensor, images: Tensor, edge_weight: float = EDGE_WEIGHT) -> Tensor:
     """How far the output is from the images; objects count for more than flat backgrounds, which are easy."""
     object_here = ((images - images[:, :, :1, :1]).abs().amax(dim=1, keepdim=True) > 0.1).float()
     weight = 1 + OBJECT_WEIGHT * object_here
     error = output - images
     edges = sum((error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean() for axis in (2, 3))
-    return (weight * (error.abs() + error.square())).mean() + EDGE_WEIGHT * edges
+    return (weight * (error.abs() + error.square())).mean() + edge_weight * edges
 
 
 @torch.no_grad()

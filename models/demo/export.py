@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -30,6 +31,12 @@ def assemble(
 def export(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Write the pipeline in half precision."""
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    # The files other tools read; the library itself writes only its own tokenizer.json.
+    pipeline.tokenizer.backend_tokenizer.model.save(str(folder / "tokenizer"))
+    # transformers takes the precision from this file, diffusers takes single precision unless told otherwise: without
+    # this line the two would disagree when nobody names a precision.
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def load(folder: Path) -> StableDiffusionPipeline:

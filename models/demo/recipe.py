@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
 
-from .autoencoder import build_autoencoder, train_autoencoder
+from .autoencoder import build_autoencoder, polish_decoder, train_autoencoder
 from .captions import build_text_encoder, train_text_encoder
 from .denoiser import build_denoiser, build_pool, train_denoiser
 from .evaluation import Adherence, contact_sheet, held_out_scenes, measure, train_judge, write_report
@@ -28,16 +28,18 @@ class Recipe:
 
     side: int = 64
     seed: int = 1
-    mix: Mix = Mix()
+    picture_mix: Mix = Mix()  # the autoencoder and the text encoder know more nouns than the denoiser is taught
     caption_mix: Mix = Mix(counts=0.25, places=0.2, pairs=0.2, sizes=0.66)
+    mix: Mix = Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4)
     autoencoder_channels: tuple[int, ...] = (32, 64, 96)
     text_width: int = 128
     text_layers: int = 3
     denoiser_channels: tuple[int, int, int, int] = (48, 96, 144, 192)
     pool: int = 24_000
-    autoencoder: Schedule = Schedule(steps=1100, batch=16, learning_rate=2e-3, averaging=0.99)
+    autoencoder: Schedule = Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99)
+    decoder: Schedule = Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99)
     captions: Schedule = Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99)
-    denoiser: Schedule = Schedule(steps=6000, batch=32, learning_rate=1e-3, warm_up=100)
+    denoiser: Schedule = Schedule(steps=3300, batch=32, learning_rate=1e-3, warm_up=60)
     judge: Schedule = Schedule(steps=600, batch=64, learning_rate=1e-3)
     judged: int = 200
 
@@ -49,21 +51,23 @@ class Workshop:
     recipe: Recipe
     font: Path
     folder: Path
-    painter: Painter = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        object.__setattr__(self, "painter", Painter(self.font, self.recipe.side))
+    @property
+    def painter(self) -> Painter:
+        """What draws the pictures."""
+        return Painter(self.font, self.recipe.side)
 
     def train(self) -> StableDiffusionPipeline:
         """All stages, and the pipeline they make."""
         recipe = self.recipe
+        self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         tokenizer = build_tokenizer(vocabulary(), self.folder / "tokenizer")
         vae = train_autoencoder(
             build_autoencoder(recipe.side, recipe.autoencoder_channels),
-            self.painter, recipe.mix, recipe.autoencoder, self.folder, recipe.seed,
+            self.painter, recipe.picture_mix, recipe.autoencoder, self.folder, recipe.seed,
         )  # fmt: skip
+        polish_decoder(vae, self.painter, recipe.picture_mix, recipe.decoder, self.folder, recipe.seed)
         text = train_text_encoder(
             build_text_encoder(tokenizer, recipe.text_width, recipe.text_layers), tokenizer,
             self.painter, recipe.caption_mix, recipe.captions, self.folder, recipe.seed,
@@ -99,6 +103,7 @@ def tiny() -> Recipe:
         denoiser_channels=(8, 8, 16, 16),
         pool=8,
         autoencoder=short,
+        decoder=short,
         captions=short,
         denoiser=short,
         judge=short,

@@ -45,7 +45,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.path = folder / f"{name}.pt"
         self.module = module.to(self.accelerator.device)
-        self.optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.average = [parameter.detach().clone() for parameter in module.parameters()]
         self.step = 0
         if self.path.exists():
