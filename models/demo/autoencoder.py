@@ -79,7 +79,9 @@ def train_autoencoder(
     return model
 
 
-def polish_decoder(model: AutoencoderKL, painter: Painter, mix: Mix, schedule: Schedule, folder: Path, seed: int) -> None:
+def polish_decoder(
+    model: AutoencoderKL, painter: Painter, mix: Mix, schedule: Schedule, folder: Path, seed: int
+) -> None:
     """Train the decoder alone a while longer, for colour: the latents, and a denoiser that knows them, stay valid."""
     decoder = nn.ModuleList([model.post_quant_conv, model.decoder])
     trainer = Trainer("decoder", decoder, schedule, folder, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class NetworkOptions:
     """The options of a training run, under the names people know them by."""
 
     output_name: str
-    train_data_dir: Path
+    train_data_dir: Path = Path()
     opposite_data_dir: Path | None = None  # what strength -1 should give: makes the network a slider
     algo: str = "lora"
     network_dim: int = 8
@@ -67,28 +67,28 @@ class Lessons:
 
     latents: Tensor
     captions: list[str]
-    tags: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, pipeline: StableDiffusionPipeline, folder: Path, resolution: int) -> Lessons:
         """Read ``REPEATS_NAME`` folders of pictures, each with its caption in a text file beside it."""
         pictures: list[Image.Image] = []
         captions: list[str] = []
-        tags: dict[str, dict[str, int]] = {}
-        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for part in parts(folder):
             repeats = int(part.name.partition("_")[0])
-            counts: Counter[str] = Counter()
             for file in sorted(part.glob("*.png")):
                 text = file.with_suffix(".txt").read_text(encoding="utf-8").strip()
                 picture = Image.open(file).convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
                 pictures += [picture] * repeats
                 captions += [text] * repeats
-                counts.update(tag.strip() for tag in text.split(","))
-            tags[part.name] = dict(counts)
         if not pictures:
             raise ValueError(f"{folder} holds no REPEATS_NAME folder with pictures")
         images = to_tensor(pictures).to(pipeline.device)
-        return cls(encode(pipeline.vae, images) * pipeline.vae.config.scaling_factor, captions, tags)
+        return cls(encode(pipeline.vae, images) * pipeline.vae.config.scaling_factor, captions)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The ``REPEATS_NAME`` folders of a data folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 class TextModelLevel(nn.Module):
@@ -170,7 +170,7 @@ def metadata(options: NetworkOptions) -> dict[str, str]:
     """What the file says of itself."""
     tags = {}
     for folder, _ in options.folders:
-        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for part in parts(folder):
             texts = [file.read_text(encoding="utf-8") for file in sorted(part.glob("*.txt"))]
             tags[part.name] = dict(Counter(tag.strip() for text in texts for tag in text.split(",")))
     arguments = {"algo": options.algo, "factor": str(options.factor)}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusers import StableDiffusionPipeline
+from lycoris.kohya import LycorisNetworkKohya
+from PIL import Image
 
 from .__main__ import MODELS, find_font
 from .evaluation import contact_sheet, paint
@@ -48,23 +50,23 @@ class Exhibit:
         }
 
 
-def options(name: str, description: str, **rest: object) -> NetworkOptions:
-    """Options whose data folder is named later, when there is one."""
-    return replace(NetworkOptions(name, Path()), description=description, **rest)  # type: ignore[arg-type]
-
-
 EXHIBITS = (
     Exhibit(
-        options(
-            "pixel-art", "Large pixels in few colours.", trigger="pixelart", network_dim=8, network_alpha=8, epochs=15
+        NetworkOptions(
+            "pixel-art",
+            description="Large pixels in few colours.",
+            trigger="pixelart",
+            network_dim=8,
+            network_alpha=8,
+            epochs=15,
         ),
         Lesson(trigger="pixelart", touch=pixelate),
         notes="A style as LoRA, attention and feed-forward layers only.",
     ),
     Exhibit(
-        options(
+        NetworkOptions(
             "ink-outline",
-            "Black ink on white paper.",
+            description="Black ink on white paper.",
             algo="locon",
             trigger="inkline",
             network_dim=8,
@@ -77,9 +79,9 @@ EXHIBITS = (
         notes="A style as LoCon: the convolutions learn too.",
     ),  # fmt: skip
     Exhibit(
-        options(
+        NetworkOptions(
             "party-hat",
-            "A party hat on whatever stands in the middle.",
+            description="A party hat on whatever stands in the middle.",
             algo="lokr",
             trigger="partyhat",
             network_dim=16,
@@ -93,9 +95,9 @@ EXHIBITS = (
         notes="A concept as LoKr. Made for single objects in the middle of the picture.",
     ),  # fmt: skip
     Exhibit(
-        options(
+        NetworkOptions(
             "size-slider",
-            "Larger above 0, smaller below 0.",
+            description="Larger above 0, smaller below 0.",
             network_dim=4,
             network_alpha=4,
             conv_dim=4,
@@ -131,7 +133,9 @@ def make(exhibit: Exhibit, base: Path, painter: Painter, work: Path, out: Path) 
     detach(network)
 
 
-def preview(pipeline: StableDiffusionPipeline, network: object, prompts: list[str], strength: float) -> list:
+def preview(
+    pipeline: StableDiffusionPipeline, network: LycorisNetworkKohya, prompts: list[str], strength: float
+) -> list[Image.Image]:
     """The prompts at one strength, from the same seeds at each."""
     network.set_multiplier(strength)
     return paint(pipeline, prompts, steps=20, guidance=5.0, seed=11)
