@@ -102,6 +102,11 @@ def action_routes(engine: Engine, settings: SettingsStore, shelves: Shelves, mar
         catalog = shelves.catalogs
         return act(kind, key, lambda file: _deleted(file, trash, catalog[file.kind].entries()))
 
+    _add_favourites(routes, shelves, marks)
+    return routes
+
+
+def _add_favourites(routes: APIRouter, shelves: Shelves, marks: Marks) -> None:
     @routes.post("/app/networks/{kind}/favourite/{key}")
     def favour(kind: str, key: str, favourite: Annotated[bool, Body(embed=True)]) -> Response:
         """Make the network a favourite, or no longer."""
@@ -111,8 +116,6 @@ def action_routes(engine: Engine, settings: SettingsStore, shelves: Shelves, mar
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
         return JSONResponse({"favourite": favourite})
-
-    return routes
 
 
 def _noted(file: NetworkFile, notes: Notes) -> dict[str, Any]:

@@ -69,6 +69,11 @@ def style_routes(settings: SettingsStore) -> APIRouter:
         prompt, negative = style.applied(asked.prompt, asked.negative)
         return JSONResponse({"prompt": prompt, "negative": negative})
 
+    _add_exchange(routes, styles)
+    return routes
+
+
+def _add_exchange(routes: APIRouter, styles: Styles) -> None:
     @routes.get("/app/styles.csv")
     def exported() -> Response:
         """The file for other programs."""
@@ -92,8 +97,6 @@ def style_routes(settings: SettingsStore) -> APIRouter:
             detail = "There are no styles in this file. Its columns are name, prompt and negative_prompt."
             return JSONResponse({"detail": detail}, 422)
         return _done(lambda: styles.save(*found), count=len(found))
-
-    return routes
 
 
 def _record(key: str, style: Style) -> dict[str, Any]:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from app.prompt.edit import append_tag, format_tag, remove_argument, remove_tag, set_argument, tags
+from app.prompt.edit import (
+    append_tag,
+    format_tag,
+    placed_tags,
+    remove_argument,
+    remove_tag,
+    set_argument,
+    switch,
+    tags,
+)
+from app.prompt.schedule import schedule
 
 
 def test_tags_are_found_everywhere_and_unknown_kinds_are_not_tags() -> None:
@@ -70,3 +80,19 @@ def test_a_removed_tag_takes_the_spaces_round_it(text: str, expected: str) -> No
 )
 def test_a_tag_is_appended_after_one_space(text: str, expected: str) -> None:
     assert append_tag(text, "<lora:x>") == expected
+
+
+@pytest.mark.parametrize("text", ["a <lora:x:0.5:te=0@0~1@50%>, b", "<lora:x>", "[a:<lora:x>:5]", "(<lora:x>:1.2)"])
+def test_a_tag_switched_off_stands_in_the_text_and_acts_nowhere_and_comes_back_as_it_was(text: str) -> None:
+    off = switch(text, placed_tags(text)[0])
+    (placed,) = placed_tags(off)
+    assert placed.off and off[slice(*placed.span)] == f"[{placed.tag.text}::0]"
+    assert tags(off) == ()
+    said = schedule(off, 20)
+    assert said.networks == () and said.problems == ()
+    assert switch(off, placed) == text
+
+
+def test_a_tag_that_an_editing_shows_later_is_not_switched_off() -> None:
+    for text in ("[<lora:x>::5]", "[<lora:x>:0]", "[<lora:x>:<lora:y>:0]", "[a <lora:x>::0]"):
+        assert not any(placed.off for placed in placed_tags(text))

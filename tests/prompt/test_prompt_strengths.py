@@ -362,7 +362,7 @@ def test_a_less_than_sign_alone_is_nothing_to_tell(text: str) -> None:
         ("<lora:x:1@4,0@2>", "order of time"),
         ("<lora:x:0@2,0.5@2>", "twice"),
         ("<lora:x:1:start=9>", "not in force"),
-        ("[<lora:x>::0]", "not in force"),
+        ("[a <lora:x>::0]", "not in force"),
     ],
 )
 def test_what_is_legal_but_hardly_meant_is_a_warning_and_still_works(text: str, said: str) -> None:

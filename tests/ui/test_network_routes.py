@@ -347,7 +347,9 @@ def test_notes_that_two_networks_share_stay_with_the_other(tab: TestClient, data
     assert (data / LORAS / "noted.json").is_file()
 
 
-def test_trigger_words_are_not_applied_where_the_user_opted_out(tab: TestClient) -> None:
+def test_trigger_words_are_not_applied_where_the_user_opted_out_or_switched_off(tab: TestClient) -> None:
+    assert tab.post("/app/settings", json={"networks.auto_apply": "all"}).status_code == 200
+    question = {"prompt": "<lora:noted:1> [<lora:ink:1>::0]"}
+    assert tab.post("/app/explain", json=question).json()["added"] == ["noted one"]
     assert act(tab, "notes", "noted", {"activation_text": "noted one", "auto_apply": False}).status_code == 200
-    explained = tab.post("/app/explain", json={"prompt": "<lora:noted:1> <lora:ink:1>"}).json()
-    assert explained["added"] == []
+    assert tab.post("/app/explain", json=question).json()["added"] == []

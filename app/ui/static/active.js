@@ -158,7 +158,7 @@ function strengthControl(key, label, context, title = "") {
       scheduled.hidden = !isCurve;
       scheduled.textContent = isOwn ? "over the steps" : "as the strength it follows";
       curve.hidden = !isCurve || !isOwn;
-      bend.setAttribute("aria-pressed", String(isCurve));
+      bend.setAttribute("aria-pressed", String(isCurve && isOwn));
       unset.hidden = key === "all" || !strength?.typed;
       line.classList.toggle("follows", !isOwn);
       if (isCurve) editor.show(points, reach);
