@@ -9,6 +9,7 @@ from app.engine.model import LoadedModel
 from app.engine.networks import Bound
 from app.engine.reading import Reading, allowed, refuse
 from app.errors import Problem
+from app.generation.passes import Pass
 from app.generation.request import GenerationRequest
 from app.patching.plan import PatchPlan, plan
 from app.settings.model import NetworkSettings
@@ -16,14 +17,19 @@ from app.settings.model import NetworkSettings
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request whose prompts can be generated as written. `problems` are warnings alone."""
+    """A request whose prompts can be generated as written, over one of its passes.
+
+    `hires` is the same for the second pass, where there is one; `problems` are warnings alone, of both.
+    """
 
     request: GenerationRequest
+    over: Pass
     texts: Texts
     bound: Bound
     plan: PatchPlan
     word_hashes: tuple[tuple[str, str], ...]
     problems: tuple[Problem, ...]
+    hires: Prepared | None = None
 
 
 def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> Prepared:
@@ -35,7 +41,7 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     """
     request = reading.request
     bound = model.binder.bind(reading.files, settings.loader)
-    planned = plan(bound.pairs, model.checkpoint.components, request.steps)
+    planned = plan(bound.pairs, model.checkpoint.components, reading.over.planned)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     words = model.words.find(texts, [match for _, match in bound.pairs])
     told = allowed((*bound.problems, *planned.problems, *words.problems), settings)
@@ -44,4 +50,6 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
     hashes = tuple(sorted(words.hashes.items()))
     said = Texts(reading.positive, reading.negative, words.vocabulary, planned, networks, (hashes, networks))
-    return Prepared(request, said, bound, planned, hashes, problems)
+    hires = prepare(reading.hires, model, settings) if reading.hires else None
+    problems = tuple(dict.fromkeys((*problems, *(hires.problems if hires else ()))))
+    return Prepared(request, reading.over, said, bound, planned, hashes, problems, hires)
