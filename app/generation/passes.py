@@ -50,7 +50,7 @@ def second_pass(request: GenerationRequest) -> Pass | None:
     strength = min(request.denoising_strength, NEARLY_ALL)
     if strength <= 0:
         return Pass(width, height, 0, steps)
-    return Pass(width, height, steps, max(steps, min(int(steps / strength), LONGEST_SCHEDULE)))
+    return Pass(width, height, steps, max(steps, int(min(steps / strength, LONGEST_SCHEDULE))))
 
 
 def steps_per_image(request: GenerationRequest) -> int:
