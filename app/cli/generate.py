@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from app.cli.studio import load_extensions, open_engine
+from app.engine.library import Library
 from app.errors import PatchbayError, StorageError
 from app.generation.choices import find_sampler
 from app.generation.png import png_bytes, read_picture, save_png
@@ -49,7 +50,8 @@ def request_of(arguments: argparse.Namespace, settings: SettingsStore) -> Genera
     Raises:
         RequestError: an option is out of bounds, or the picture cannot be read.
     """
-    defaults = GenerationRequest(**settings.current.generation.model_dump())
+    usual = Library.of(settings.folders).usual(settings.current.generation, arguments.checkpoint or "")
+    defaults = GenerationRequest(**usual.model_dump())
     given: dict[str, Any] = {name: getattr(arguments, name) for name in GIVEN}
     if arguments.init:
         given["init_image"] = read_picture(arguments.init)

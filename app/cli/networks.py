@@ -79,10 +79,12 @@ def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     except NetworkError as error:
         problem = Problem("error", error.message, source=str(file.path), hint=error.hint)
         return _report(arguments, told, (*file.problems, *error.problems, problem))
+    amiss = {*match.unmatched, *match.mismatched}
     told |= {
         "model": str(path),
         "model_family": family,
         "matched": match.matched,
+        "matched_modules": [module for module in match.network.modules if module not in amiss],
         "unmatched": list(match.unmatched),
         "mismatched": list(match.mismatched),
     }

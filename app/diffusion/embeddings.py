@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint
@@ -32,42 +27,6 @@ class Embedding:
     @property
     def count(self) -> int:
         return len(next(iter(self.vectors.values())))
-
-
-def read_embedding(path: Path) -> dict[str, Tensor]:
-    """The vectors of a `.safetensors`, `.pt` or `.bin` file, by the encoder names of the file ("" where it has none).
-
-    Raises:
-        NetworkError: for a file that is not an embedding, or cannot be read without running code.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise NetworkError(f"It cannot be read ({error.strerror or error}).", where=str(path)) from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkError(f"This is not an embedding that can be read safely ({reason}).", where=str(path)) from error
-    vectors = _tensors(content)
-    if not vectors or not all(tensor.ndim == 2 and tensor.is_floating_point() for tensor in vectors.values()):
-        raise NetworkError("This file holds no embedding vectors.", where=str(path))
-    if not all(bool(tensor.isfinite().all()) for tensor in vectors.values()):
-        raise NetworkError("The vectors of this embedding are not all finite.", where=str(path))
-    return vectors
-
-
-def _tensors(content: object) -> dict[str, Tensor]:
-    """The vectors of the layouts in use: the web UI's, SDXL's pairs, and diffusers' one tensor by its token."""
-    if isinstance(content, Mapping):
-        content = content.get("string_to_param", content)
-    if not isinstance(content, Mapping):
-        return {}
-    tensors = {str(key): value.detach() for key, value in content.items() if isinstance(value, Tensor)}
-    if named := {key: _rows(tensors[key]) for key in ENCODERS if key in tensors}:
-        return named
-    return {"": _rows(next(iter(tensors.values())))} if len(tensors) == 1 else {}
 
 
 def _rows(tensor: Tensor) -> Tensor:

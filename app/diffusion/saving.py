@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app.diffusion.folders import reading
-from app.diffusion.stored import StoredComponent, StoredModel, read_pickle, read_tensor
+from app.diffusion.folders import checked_header
+from app.diffusion.stored import StoredComponent, StoredModel, read_pickle, weights_in
 from app.diffusion.weight_files import PICKLES, WEIGHT_SUFFIXES
-from app.networks.header import read_header
 
 CONFIG = "config.json"
 DTYPE_FIELDS = ("dtype", "torch_dtype")
@@ -83,13 +83,14 @@ def _save_config(component: StoredComponent, path: Path, dtype: torch.dtype | No
 def _save_weights(file: Path, folder: Path, changed: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
     """One file of weights; a pickle becomes a safetensors file of the name that libraries look for."""
     pickled = file.name in PICKLES
-    header = None if pickled else read_header(file)
-    held = read_pickle(file) if header is None else {key: read_tensor(file, key) for key in header.shapes}
+    metadata = {} if pickled else checked_header(file).metadata
+    unpickled = read_pickle(file) if pickled else {}
     tensors = {}
-    for key, stored in held.items():
-        value = changed.get(key, stored)
+    for key, weight in weights_in(file).items():
+        value = changed[key] if key in changed else unpickled[key] if pickled else weight.read()
         value = value.to(dtype) if dtype is not None and value.is_floating_point() else value
         tensors[key] = value.clone(memory_format=torch.contiguous_format) if pickled else value.contiguous()
-    metadata = {"format": "pt", **(header.metadata if header else {})}
-    with reading(file):
-        save_file(tensors, folder / PICKLES.get(file.name, file.name), metadata=metadata)
+    try:
+        save_file(tensors, folder / PICKLES.get(file.name, file.name), metadata={"format": "pt", **metadata})
+    except SafetensorError as error:  # how it tells a full disk
+        raise OSError(str(error)) from error

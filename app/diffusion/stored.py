@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import diffusers
 import torch
 import transformers
 from accelerate import init_empty_weights
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from app.diffusion.folders import checked_header, read_json, reading
 from app.diffusion.weight_files import Stamp, WeightFiles, weight_files_of
 from app.errors import CheckpointError
 from app.networks.families import PIPELINES
+from app.networks.files import DTYPES
 from app.networks.identity import UNKNOWN
 
 COMPONENTS = ("unet", "transformer", "transformer_2", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
@@ -29,10 +30,32 @@ COMPONENTS = ("unet", "transformer", "transformer_2", "text_encoder", "text_enco
 
 @dataclass(frozen=True, slots=True)
 class StoredWeight:
-    """Where a live parameter lies: a file of weights, and the name it has there."""
+    """Where a tensor lies: a file of weights, its name there, and (in safetensors) its bytes, from `begin` of the file.
+
+    The place is remembered, so that a tensor is read without reading the file's header again.
+    """
 
     file: Path
     key: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    begin: int = 0
+
+    def read(self) -> Tensor:
+        """The tensor, as it is stored.
+
+        Raises:
+            CheckpointError: naming the file.
+        """
+        if self.file.suffix != ".safetensors":
+            return read_pickle(self.file)[self.key]
+        data = torch.empty(prod(self.shape) * self.dtype.itemsize, dtype=torch.uint8)
+        with reading(self.file), self.file.open("rb") as file:
+            file.seek(self.begin)
+            count = file.readinto(data.numpy().data) if data.numel() else 0
+        if count != data.numel():
+            raise CheckpointError("The file shrank while it was read.", where=str(self.file))
+        return data.view(self.dtype).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,26 +112,28 @@ class StoredModel:
         Raises:
             CheckpointError: it is not there, or cannot be read.
         """
-        weight = self.weight(name)
-        return read_tensor(weight.file, weight.key)
+        return self.weight(name).read()
 
     def pristine(self, name: str) -> Tensor:
         """W₀ of the parameter "component.name" in float32, in its live shape."""
         return self.tensor(name).to(torch.float32).reshape(self.shape(name))
 
 
-def read_tensor(file: Path, key: str) -> Tensor:
-    """One tensor of a file of weights.
+def weights_in(file: Path) -> dict[str, StoredWeight]:
+    """Every tensor of a file of weights, by its name there.
 
     Raises:
-        CheckpointError: naming the file.
+        CheckpointError: naming the file, or the tensor whose dtype is not known.
     """
-    with reading(file):
-        if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as tensors:
-                found: Tensor = tensors.get_tensor(key)
-        else:
-            found = read_pickle(file)[key]
+    if file.suffix != ".safetensors":
+        tensors = read_pickle(file)
+        return {key: StoredWeight(file, key, tuple(value.shape), value.dtype) for key, value in tensors.items()}
+    header = checked_header(file)
+    found = {}
+    for key, info in header.tensors.items():
+        if info.dtype not in DTYPES:
+            raise CheckpointError(f"The weight {key!r} is stored as {info.dtype}, which is not known.", where=str(file))
+        found[key] = StoredWeight(file, key, info.shape, DTYPES[info.dtype], header.data_start + info.begin)
     return found
 
 
@@ -146,26 +171,22 @@ def _component(folder: Path) -> StoredComponent:
     with reading(folder / "config.json"):
         module = _empty(config)
     files = weight_files_of(folder)
-    stored = {key: (StoredWeight(file, key), shape) for file in files.paths for key, shape in _shapes(file).items()}
+    stored = {key: weight for file in files.paths for key, weight in weights_in(file).items()}
     weights = {}
     for name, parameter in module.named_parameters():
         key = next((key for key in _spellings(name) if key in stored), None)
         if key is not None:
-            weights[name], shape = stored[key]
-            _check_shape(weights[name], shape, tuple(parameter.shape))
+            weights[name] = stored[key]
+            _check_shape(stored[key], tuple(parameter.shape))
     return StoredComponent(folder, config, module, files, weights, files.stamp)
 
 
-def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    if file.suffix == ".safetensors":
-        return dict(checked_header(file).shapes)
-    return {key: tuple(tensor.shape) for key, tensor in read_pickle(file).items()}
-
-
-def _check_shape(weight: StoredWeight, stored: tuple[int, ...], shape: tuple[int, ...]) -> None:
+def _check_shape(weight: StoredWeight, shape: tuple[int, ...]) -> None:
     """Old autoencoders keep their attention as 1×1 convolutions; every other weight has the shape its module has."""
-    if tuple(size for size in stored if size != 1) != tuple(size for size in shape if size != 1):
-        raise CheckpointError(f"The weight {weight.key!r} is {stored}, its module's {shape}.", where=str(weight.file))
+    if tuple(size for size in weight.shape if size != 1) != tuple(size for size in shape if size != 1):
+        raise CheckpointError(
+            f"The weight {weight.key!r} is {weight.shape}, its module's {shape}.", where=str(weight.file)
+        )
 
 
 def _empty(config: Mapping[str, Any]) -> nn.Module:

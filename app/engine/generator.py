@@ -29,7 +29,7 @@ class Outcome:
     """What a job has given so far."""
 
     images: list[GeneratedImage] = field(default_factory=list)
-    networks: dict[str, NetworkUse] = field(default_factory=dict)
+    networks: dict[tuple[str, str], NetworkUse] = field(default_factory=dict)
     problems: dict[Problem, None] = field(default_factory=dict)
 
 
@@ -130,7 +130,7 @@ class StudioGenerator:
             model = self._holder.model(run.checkpoint, run.vae, placement, memory)
             prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
-        outcome.networks |= {network.use.name: network.use for network in prepared.bound.networks}
+        outcome.networks |= {(use.kind, use.name): use for use in prepared.uses}
         painted = Painter(model, clock, self._settings.current.previews.every).paint(prepared)
         for index, picture in enumerate(painted.pictures):
             single = prepared.request.single(index)
@@ -148,6 +148,8 @@ def infotext(request: GenerationRequest, prepared: Prepared, model: LoadedModel,
     loras = [(network.use.name, network.use.sha256) for network in prepared.bound.networks]
     if loras:
         extras["Lora hashes"] = format_hashes(loras)
+    if prepared.hypernetworks.uses:
+        extras["Hypernet hashes"] = format_hashes((use.name, use.sha256) for use in prepared.hypernetworks.uses)
     if prepared.word_hashes:
         extras["TI hashes"] = format_hashes(prepared.word_hashes)
     if cut_short is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from app.errors import CheckpointError
+from app.errors import CheckpointError, NetworkError
 from app.networks.catalog import Catalog
 from app.settings import Folders
+from app.settings.model import GenerationSettings
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
 
@@ -33,6 +35,16 @@ class ModelFile:
         """The name with the file's suffix, as the web UIs' clients show it and send it back."""
         suffix = "" if self.path.is_dir() else self.path.suffix
         return self.name.removesuffix(suffix) + suffix
+
+    @property
+    def side(self) -> int | None:
+        """The width and height in pixels that a diffusers folder's model was trained on, where it says so."""
+        try:
+            denoiser, vae = (json.loads((self.path / part / "config.json").read_bytes()) for part in ("unet", "vae"))
+            side = int(denoiser["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return side if 16 <= side <= 8192 and side % 8 == 0 else None
 
 
 def models_in(roots: Sequence[Path], marker: str) -> tuple[ModelFile, ...]:
@@ -105,6 +117,7 @@ class Library:
     vaes: ModelShelf
     networks: Catalog
     embeddings: Catalog
+    hypernetworks: Catalog
 
     @classmethod
     def of(cls, folders: Folders) -> Library:
@@ -115,9 +128,30 @@ class Library:
             vaes=ModelShelf("VAE", folders.vaes, "config.json"),
             networks=Catalog(folders.loras, "lora", index),
             embeddings=Catalog(folders.embeddings, "embedding", index),
+            hypernetworks=Catalog(folders.hypernetworks, "hypernetwork", index),
         )
+
+    def catalog(self, kind: str) -> Catalog:
+        """The networks that tags of this kind name.
+
+        Raises:
+            NetworkError: no network is of this kind.
+        """
+        catalogs = {"lora": self.networks, "lyco": self.networks, "hypernet": self.hypernetworks}
+        if kind not in catalogs:
+            raise NetworkError(f"No network is of the kind {kind}.", hint=f"Kinds are {', '.join(sorted(catalogs))}.")
+        return catalogs[kind]
+
+    def usual(self, settings: GenerationSettings, checkpoint: str = "") -> GenerationSettings:
+        """The settings for a new form, at the size that the checkpoint was trained on unless they name another."""
+        wanted = checkpoint or settings.checkpoint
+        found = [entry for entry in self.checkpoints.entries() if wanted in ("", entry.name)]
+        side = found[0].side if found else None
+        if side is None or {"width", "height"} & settings.model_fields_set:
+            return settings
+        return settings.model_copy(update={"width": side, "height": side})
 
     def close(self) -> None:
         """Stop what reads in the background."""
-        self.networks.close()
-        self.embeddings.close()
+        for catalog in (self.networks, self.embeddings, self.hypernetworks):
+            catalog.close()

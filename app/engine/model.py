@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,11 +12,14 @@ from app.diffusion.decoding import Previewer
 from app.diffusion.device import Placement, release_memory
 from app.diffusion.loading import load_checkpoint
 from app.engine.encodings import Encoder
+from app.engine.hypernets import HypernetworkBinder
 from app.engine.library import Library, ModelFile
 from app.engine.networks import NetworkBinder
 from app.engine.words import WordFinder
+from app.patching.hypernet import Influences, hypernetted
 from app.patching.memory import MemoryMode
-from app.patching.patcher import Patcher
+from app.patching.patcher import At, Patcher
+from app.patching.plan import PatchPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,19 @@ class LoadedModel:
         self.patcher = Patcher(checkpoint.components, memory.mode, budget=memory.budget)
         self.encoder = Encoder(checkpoint, self.patcher)
         self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family)
+        self.hypernetworks = HypernetworkBinder(library.hypernetworks, checkpoint.components)
         self.words = WordFinder(library.embeddings, checkpoint)
+
+    @contextmanager
+    def networked(self, plan: PatchPlan, influences: Influences) -> Iterator[At]:
+        """The model under its networks of all kinds: yields `at(step)`, which sets them to what they are at a step."""
+        with self.patcher.patched(plan) as patch, hypernetted(self.checkpoint.components, influences) as influence:
+
+            def at(step: int) -> None:
+                patch(step)
+                influence(step)
+
+            yield at
 
     @cached_property
     def previewer(self) -> Previewer:

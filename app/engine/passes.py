@@ -99,7 +99,7 @@ class Painter:
         with clock.part("encoding"):
             conditionings = self.model.encoder.conditionings(request, prepared.texts)
         plan = prepared.plan.component(*(name for name in self.model.checkpoint.components if name in DENOISERS))
-        with clock.part("sampling"), self.model.patcher.patched(plan) as at:
+        with clock.part("sampling"), self.model.networked(plan, prepared.influences) as at:
             began = time.perf_counter()
             sampled: Sampled = sample(
                 self.model.checkpoint,

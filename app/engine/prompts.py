@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.engine.encodings import Texts
+from app.engine.hypernets import BoundHypernetworks
 from app.engine.model import LoadedModel
 from app.engine.networks import Bound
 from app.engine.reading import Reading, allowed, refuse
 from app.errors import Problem
 from app.generation.passes import Pass
 from app.generation.request import GenerationRequest
+from app.generation.result import NetworkUse
+from app.patching.hypernet import Influences, influences
 from app.patching.plan import PatchPlan, plan
 from app.settings.model import NetworkSettings
+
+HYPERNET = "hypernet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,16 @@ class Prepared:
     texts: Texts
     bound: Bound
     plan: PatchPlan
+    hypernetworks: BoundHypernetworks
+    influences: Influences
     word_hashes: tuple[tuple[str, str], ...]
     problems: tuple[Problem, ...]
     hires: Prepared | None = None
+
+    @property
+    def uses(self) -> tuple[NetworkUse, ...]:
+        """Every network that is used, of all kinds."""
+        return (*(network.use for network in self.bound.networks), *self.hypernetworks.uses)
 
 
 def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> Prepared:
@@ -40,11 +52,15 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
             setting `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
     """
     request = reading.request
-    bound = model.binder.bind(reading.files, settings.loader)
-    planned = plan(bound.pairs, model.checkpoint.components, reading.over.planned)
+    components, steps = model.checkpoint.components, reading.over.planned
+    bound = model.binder.bind([pair for pair in reading.files if pair[0].kind != HYPERNET], settings.loader)
+    planned = plan(bound.pairs, components, steps)
+    hypernetworks = model.hypernetworks.bind([pair for pair in reading.files if pair[0].kind == HYPERNET])
+    influence = influences(hypernetworks.pairs, components, steps)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     words = model.words.find(texts, [match for _, match in bound.pairs])
-    told = allowed((*bound.problems, *planned.problems, *words.problems), settings)
+    found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems)
+    told = allowed([problem for problems in found for problem in problems], settings)
     problems = (*reading.problems, *told)
     refuse(problems)
     networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
@@ -52,4 +68,6 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     said = Texts(reading.positive, reading.negative, words.vocabulary, planned, networks, (hashes, networks))
     hires = prepare(reading.hires, model, settings) if reading.hires else None
     problems = tuple(dict.fromkeys((*problems, *(hires.problems if hires else ()))))
-    return Prepared(request, reading.over, said, bound, planned, hashes, problems, hires)
+    return Prepared(
+        request, reading.over, said, bound, planned, hypernetworks, influence, hashes, problems, hires=hires
+    )

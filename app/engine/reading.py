@@ -14,7 +14,6 @@ from app.engine.triggers import Applied, TriggerOptions, apply_triggers
 from app.errors import NetworkError, Problem, PromptError
 from app.generation.passes import Pass, first_pass, second_pass
 from app.generation.request import GenerationRequest
-from app.networks.catalog import Catalog
 from app.networks.record import NetworkFile
 from app.prompt.edit import tags
 from app.prompt.schedule import PromptSchedule, ScheduledNetwork, ScheduleOptions, negative_problems, schedule
@@ -50,10 +49,10 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
         settings.default_strength if request.default_strength is None else request.default_strength,
         request.schedule_separator or settings.schedule_separator,
     )
-    applied = triggered(request.prompt, library.networks, settings)
+    applied = triggered(request.prompt, library, settings)
     request = replace(request, prompt=applied.prompt)
     first, second = first_pass(request), second_pass(request)
-    if tags(applied.prompt):
+    if tags(applied.prompt, library.tags):
         request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
 
     def read(over: Pass) -> Reading:
@@ -61,7 +60,7 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
             schedule(prompt, over.planned, options, hires=over is second, base_steps=first.planned)
             for prompt in (request.prompt, request.negative_prompt)
         )
-        files, missing = _files(positive.networks, library.networks)
+        files, missing = _files(positive.networks, library)
         ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
         problems = (*ordered, *negative_problems(negative))
         return Reading(request, over, positive, negative, files, applied, allowed(problems, settings))
@@ -93,26 +92,27 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise PromptError(f"{errors[0]}{more}", problems=problems)
 
 
-def triggered(prompt: str, catalog: Catalog, settings: NetworkSettings) -> Applied:
+def triggered(prompt: str, library: Library, settings: NetworkSettings) -> Applied:
     """The prompt with the trigger words of its networks, as the settings apply them."""
     options = TriggerOptions(settings.auto_apply, settings.auto_apply_count, settings.auto_apply_place)
     words: list[tuple[str, ...]] = []
     for tag in tags(prompt) if options.apply != "off" else ():
         try:
-            words.append(catalog.find(tag.name).trigger_words)
+            file = library.catalog(tag.kind).find(tag.name)
         except NetworkError:
             continue  # It is told where the tag's file is looked for.
+        words.append(file.trigger_words if file.auto_apply else ())
     return apply_triggers(prompt, words, options)
 
 
 def _files(
-    networks: Iterable[ScheduledNetwork], catalog: Catalog
+    networks: Iterable[ScheduledNetwork], library: Library
 ) -> tuple[tuple[tuple[ScheduledNetwork, NetworkFile], ...], tuple[Problem, ...]]:
     found: list[tuple[ScheduledNetwork, NetworkFile]] = []
     missing: list[Problem] = []
     for tag in networks:
         try:
-            found.append((tag, catalog.find(tag.name)))
+            found.append((tag, library.catalog(tag.kind).find(tag.name)))
         except NetworkError as error:
             missing.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
     return tuple(found), tuple(missing)

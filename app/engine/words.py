@@ -11,9 +11,10 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.conditioning import Vocabulary
-from app.diffusion.embeddings import Embedding, fitted, read_embedding
+from app.diffusion.embeddings import Embedding, fitted
 from app.errors import NetworkError, Problem
 from app.networks.catalog import Catalog
+from app.networks.embeddings import read_embedding
 from app.networks.resolve import Match
 
 
@@ -62,7 +63,7 @@ class WordFinder:
     def _vectors(self, path: Path, mtime_ns: int) -> Mapping[str, Tensor]:
         key = (path, mtime_ns)
         if key not in self._read:
-            self._read[key] = read_embedding(path)
+            self._read[key] = read_embedding(path).vectors
         return self._read[key]
 
 

@@ -6,7 +6,7 @@ Networks are told apart in `identity`; here a few tensors are enough.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 CROSS_ATTENTION = re.compile(r".*\.attn2\.to_k\.weight")
 CONTEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"})
 VECTOR_WIDTHS: Mapping[int, str] = MappingProxyType({768: "sd15", 1024: "sd2", 1280: "sdxl"})
+CROSS_ONLY = (768, 1024, 2048)
 TRANSFORMERS: tuple[tuple[str, str], ...] = (
     (r".*distilled_guidance_layer\..*", "chroma"),
     (r".*double_stream_modulation.*", "flux2"),
@@ -80,8 +81,27 @@ def vae_family(shapes: Shapes) -> BaseModel:
     return BaseModel(UNKNOWN, "its tensors do not say")
 
 
+def hypernetwork_family(shapes: Shapes) -> BaseModel:
+    """A hypernetwork's family, where just one family's cross-attention has a width that it changes."""
+    widths = {int(name.partition(".")[0]) for name in shapes if re.match(r"\d{1,5}\.[kv]\.", name)}
+    return family_of_widths(widths)
+
+
+def family_of_widths(widths: Collection[int]) -> BaseModel:
+    """The family whose cross-attention reads vectors of one of these widths; 1280 is also inside SD's own layers."""
+    found = [width for width in CROSS_ONLY if width in widths]
+    if len(found) == 1:
+        return BaseModel(CONTEXT_WIDTHS[found[0]], f"it changes vectors of {found[0]} numbers")
+    return BaseModel(UNKNOWN, "its widths do not say")
+
+
 FAMILIES: Mapping[str, Callable[[Shapes], BaseModel]] = MappingProxyType(
-    {"checkpoint": checkpoint_family, "embedding": embedding_family, "vae": vae_family}
+    {
+        "checkpoint": checkpoint_family,
+        "embedding": embedding_family,
+        "hypernetwork": hypernetwork_family,
+        "vae": vae_family,
+    }
 )
 
 

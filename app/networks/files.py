@@ -18,6 +18,7 @@ from app.networks.configuration import Configuration, configuration
 from app.networks.header import read_header
 from app.networks.identity import BaseModel, identify
 from app.networks.parts import Unreadable
+from app.networks.pickles import is_plain
 from app.networks.reading import Module, is_float, read_module
 
 
@@ -205,15 +206,8 @@ def _pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict):
         raise NetworkError("It holds no tensors by name.", where=str(path))
-    tensors = {name: value.detach() for name, value in loaded.items() if isinstance(name, str) and _plain(value)}
+    tensors = {name: value.detach() for name, value in loaded.items() if isinstance(name, str) and is_plain(value)}
     return tensors, {}
-
-
-def _plain(value: object) -> bool:
-    """Whether it is a tensor whose every number is stored: a stride of 0 would make a few bytes endless."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
-        return False
-    return value.device.type == "cpu" and value.numel() * value.itemsize <= value.untyped_storage().nbytes()
 
 
 def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from app.errors import NetworkError
 
@@ -41,3 +41,10 @@ def load_pickle(path: Path) -> object:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise NetworkError(f"It is no pickle of plain tensors ({reason}).", where=str(path)) from error
     return loaded
+
+
+def is_plain(value: object) -> bool:
+    """Whether it is a tensor whose every number is stored: a stride of 0 would make a few bytes endless."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.device.type == "cpu" and value.numel() * value.itemsize <= value.untyped_storage().nbytes()

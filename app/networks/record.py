@@ -16,7 +16,7 @@ from app.networks.header import Header, read_header
 from app.networks.identity import UNKNOWN, BaseModel, identify
 from app.networks.metadata import clean, describe, metadata_json, training
 from app.networks.scan import ADAPTER_CONFIG, OUTSIDE_HINT, Found, Kind, legible
-from app.networks.sidecar import read_object
+from app.networks.sidecar import AUTO_APPLY, read_object
 
 CARD_TAGS = 40
 """Training tags on a record, for search; `details` reads them all from the file."""
@@ -30,7 +30,8 @@ class NetworkFile:
 
     `name` is what a tag names: the path below its folder, without suffix. `output_name` is what its trainer called
     it, and `alias` is that name where it works in a tag, else empty. `file` holds the tensors (inside `path`, where
-    that is a folder). The hashes are empty until computed. A network that must not be read says why in `refused`.
+    that is a folder). The hashes are empty until computed. `auto_apply` is False where the user wants no trigger words
+    applied. A network that must not be read says why in `refused`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class NetworkFile:
     negative_text: str = ""
     preferred_weight: float = 0.0
     notes: str = ""
+    auto_apply: bool = True
     embedded_preview: bool = False
     picture: Path | None = None
     autov2: str = ""
@@ -135,6 +137,7 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
         "negative_text": clean(said.sidecar.negative_text, CARD_TEXT),
         "preferred_weight": said.sidecar.preferred_weight,
         "notes": clean(said.sidecar.notes, CARD_TEXT),
+        "auto_apply": said.sidecar.others.get(AUTO_APPLY) is not False,
         "embedded_preview": bool(metadata.get("modelspec.thumbnail") or metadata.get("ssmd_cover_images")),
         "problems": said.problems,
     }

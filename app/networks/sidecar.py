@@ -32,6 +32,8 @@ KEYS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The key of each field of `Sidecar`."""
+AUTO_APPLY = "auto apply"
+"""A key of our own among the others: false keeps a network's trigger words from being applied by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from app.patching.kernels import Formed, Job, LowRank
 
 __all__ = ["TritonError", "groupable", "merge_grouped"]
 
-ROWS, COLUMNS, RANKS = 64, 64, 16
+ROWS, COLUMNS, RANKS = tl.constexpr(64), tl.constexpr(64), tl.constexpr(16)
 """The size of a tile, and the ranks multiplied at a time."""
 
 
@@ -31,9 +31,6 @@ def _sum_tiles(  # type: ignore[no-untyped-def]  # noqa: ANN202
     strengths,  # noqa: ANN001  (terms): float32
     stored: tl.constexpr,
     aligned: tl.constexpr,
-    rows_of_tile: tl.constexpr,
-    columns_of_tile: tl.constexpr,
-    ranks_at_a_time: tl.constexpr,
 ):
     tile = tl.program_id(0)
     job = jobs + tl.load(tiles + tile).to(tl.int64) * 7
@@ -46,9 +43,9 @@ def _sum_tiles(  # type: ignore[no-untyped-def]  # noqa: ANN202
         base = tl.multiple_of(base, 16)
         columns = tl.multiple_of(columns, 8)
     place = tile - tl.load(job + 4)
-    across = tl.cdiv(columns, columns_of_tile)
-    row = (place // across) * rows_of_tile + tl.arange(0, rows_of_tile).to(tl.int64)
-    column = (place % across) * columns_of_tile + tl.arange(0, columns_of_tile).to(tl.int64)
+    across = tl.cdiv(columns, COLUMNS)
+    row = (place // across) * ROWS + tl.arange(0, ROWS).to(tl.int64)
+    column = (place % across) * COLUMNS + tl.arange(0, COLUMNS).to(tl.int64)
     inside = (row[:, None] < rows) & (column[None, :] < columns)
     offsets = row[:, None] * columns + column[None, :]
     total = tl.load(base + offsets, mask=inside, other=0.0).to(tl.float32)
@@ -63,9 +60,9 @@ def _sum_tiles(  # type: ignore[no-untyped-def]  # noqa: ANN202
             delta = tl.multiple_of(left, 16) if aligned else left
             total += strength * tl.load(delta + offsets, mask=inside, other=0.0)
         else:
-            product = tl.zeros((rows_of_tile, columns_of_tile), dtype=tl.float32)
-            for first in range(0, rank, ranks_at_a_time):
-                ranks = first + tl.arange(0, ranks_at_a_time)
+            product = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+            for first in range(0, rank, RANKS):
+                ranks = first + tl.arange(0, RANKS)
                 up = tl.load(
                     left + row[:, None] * rank + ranks[None, :],
                     mask=(row[:, None] < rows) & (ranks[None, :] < rank),
@@ -118,7 +115,7 @@ def _launch(jobs: Sequence[Job], dtype: torch.dtype, aligned: bool) -> None:
             strengths.append(term.strength)
             terms += _operands(term.formed)
         rows, columns = job.matrix
-        counts.append(-(-rows // ROWS) * -(-columns // COLUMNS))
+        counts.append(-(-rows // ROWS.value) * -(-columns // COLUMNS.value))
         table += (job.live.data_ptr(), job.base.data_ptr(), rows, columns, tiles, first, len(strengths))
         tiles += counts[-1]
     owners = torch.repeat_interleave(torch.arange(len(jobs), dtype=torch.int32), torch.tensor(counts))
@@ -129,7 +126,8 @@ def _launch(jobs: Sequence[Job], dtype: torch.dtype, aligned: bool) -> None:
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         _sum_tiles[(tiles,)](
             *(owners.to(device), table_there, terms_there, strengths_there),
-            *(STORED[dtype], aligned, ROWS, COLUMNS, RANKS),
+            STORED[dtype],
+            aligned,
         )
 
 

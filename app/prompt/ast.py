@@ -180,6 +180,13 @@ class Prompt:
         return source(*self.items)
 
 
+def switched_off(node: Node) -> NetworkTag | None:
+    """The tag that `[<lora:ink:0.8>::0]` keeps at hand without using it; None for any other node."""
+    if isinstance(node, Editing) and not node.after and not node.when.value and node.before and len(node.before) == 1:
+        return node.before[0] if isinstance(node.before[0], NetworkTag) else None
+    return None
+
+
 def walk(*nodes: Node) -> Iterator[Node]:
     """Every node of these trees, parents before their children, in the order of the text. Never recurses."""
     stack: list[str | Node] = list(reversed(nodes))

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from app.errors import Span
 from app.prompt.arguments import ALIASES
-from app.prompt.ast import Argument, NetworkTag, walk
+from app.prompt.ast import Argument, NetworkTag, switched_off, walk
 from app.prompt.parser import parse
 from app.prompt.strength import KINDS
 
 _NEEDS_QUOTES = re.compile(r"[:<>]|\A\s|\s\Z|\A\"|\A\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedTag:
+    """A tag, and the characters it takes up. `[<lora:ink:0.8>::0]` is a tag that is off."""
+
+    tag: NetworkTag
+    span: Span
+    off: bool
+
+
+def placed_tags(text: str, kinds: frozenset[str] = KINDS) -> tuple[PlacedTag, ...]:
+    """The network tags of a text, in order, inside editing too, switched off or not."""
+    nodes = tuple(walk(*parse(text).items))
+    off = {tag.span: node.span for node in nodes if (tag := switched_off(node))}
+    found = (node for node in nodes if isinstance(node, NetworkTag) and node.kind in kinds and node.name)
+    return tuple(PlacedTag(tag, off.get(tag.span, tag.span), tag.span in off) for tag in found)
+
+
 def tags(text: str, kinds: frozenset[str] = KINDS) -> tuple[NetworkTag, ...]:
-    """The network tags of a text, in order, inside editing too: kind, name and arguments, with the span of each."""
-    found = (node for node in walk(*parse(text).items) if isinstance(node, NetworkTag))
-    return tuple(tag for tag in found if tag.kind in kinds and tag.name)
+    """The network tags of a text that are not switched off: kind, name and arguments, with the span of each."""
+    return tuple(placed.tag for placed in placed_tags(text, kinds) if not placed.off)
+
+
+def switch(text: str, placed: PlacedTag) -> str:
+    """The text with this tag of it switched off, or on again as it was."""
+    return _replaced(text, placed.span, placed.tag.text if placed.off else f"[{placed.tag.text}::0]")
 
 
 def format_tag(name: str, *values: str | float, kind: str = "lora", **named: str | float) -> str:
@@ -42,7 +64,7 @@ def remove_argument(text: str, tag: NetworkTag, argument: Argument) -> str:
     return _replaced(text, (argument.span[0] - 1, argument.span[1]), "")
 
 
-def remove_tag(text: str, tag: NetworkTag) -> str:
+def remove_tag(text: str, tag: NetworkTag | PlacedTag) -> str:
     """The text without this tag of it, the spaces around it folded into one; at either end of the text, into none."""
     before, after = text[: tag.span[0]], text[tag.span[1] :]
     if not before or before[-1].isspace():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from app.errors import Problem, RequestError
-from app.prompt.ast import Alternation, Editing, Moment, NetworkTag, Node, Prompt, Unclosed
+from app.prompt.ast import Alternation, Editing, Moment, NetworkTag, Node, Prompt, Unclosed, switched_off
 from app.prompt.parser import parse
 from app.prompt.strength import DEFAULTS, KINDS, ScheduledNetwork, ScheduleOptions, scheduled_network
 
@@ -89,7 +89,9 @@ def schedule(
     stack = [_Scene(item, everything, 0) for item in reversed(tree.items)]
     while stack:
         part, on, around = stack.pop()
-        if isinstance(part, NetworkTag) and part.kind in options.kinds and part.name:
+        if not isinstance(part, str) and switched_off(part):
+            pieces.append(_Piece(None, on))
+        elif isinstance(part, NetworkTag) and part.kind in options.kinds and part.name:
             network, said = scheduled_network(part, steps, on, options, hires)
             networks.extend([network] if network else [])
             problems.extend(said)

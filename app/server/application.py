@@ -40,9 +40,11 @@ def application(
     async def running(_app: FastAPI) -> AsyncIterator[None]:
         with engine:
             engine.warm()
+            engine.library.networks.start_hashing()
             yield
             # What runs is interrupted at its next step; waiting for that must not hold the loop up.
             await anyio.to_thread.run_sync(engine.close)
+            await anyio.to_thread.run_sync(engine.library.close)
 
     # FastAPI's own documentation pages load scripts from a foreign host.
     app = FastAPI(title="Patchbay", version=__version__, lifespan=running, docs_url=None, redoc_url=None)

@@ -18,7 +18,7 @@ BRIDGE = "element.addEventListener('patchbay', () => trigger('restored'))"
 
 def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
     """The whole page, with its events."""
-    form = Form.of(engine.library, settings.generation)
+    form = Form.of(engine.library, engine.library.usual(settings.generation))
     with gr.Blocks(title="Patchbay", fill_width=True, analytics_enabled=False) as blocks:
         _quick_settings(form)
         with gr.Row(elem_id="studio", equal_height=False):
@@ -31,6 +31,8 @@ def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
                         static_part("networks")
                     with gr.Tab("PNG Info", id="pnginfo"):
                         static_part("pnginfo")
+                    with gr.Tab("Settings", id="settings"):
+                        static_part("settings", elem_id="settings_tab")
             with gr.Column(scale=5, min_width=340, elem_id="answer"):
                 _actions(form)
                 static_part("results")
@@ -39,10 +41,10 @@ def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
     return blocks
 
 
-def static_part(name: str, script: str | None = None) -> gr.HTML:
+def static_part(name: str, script: str | None = None, elem_id: str = "") -> gr.HTML:
     """A piece of the page that the server never changes: no user's text ever goes through a template."""
     markup = (STATIC / f"{name}.html").read_text(encoding="utf-8")
-    return gr.HTML(None, html_template=markup, js_on_load=script, elem_id=name, apply_default_css=False)
+    return gr.HTML(None, html_template=markup, js_on_load=script, elem_id=elem_id or name, apply_default_css=False)
 
 
 def _quick_settings(form: Form) -> None:

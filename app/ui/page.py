@@ -19,6 +19,7 @@ HEAD = """
 <link rel="icon" href="/app/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/app/static/style.css">
 <link rel="stylesheet" href="/app/static/networks.css">
+<link rel="stylesheet" href="/app/static/settings.css">
 <script src="/app/static/appearance.js"></script>
 <script>window.patchbay = import("/app/static/boot.js");</script>
 """

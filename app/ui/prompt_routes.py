@@ -47,7 +47,7 @@ def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     def explain_prompts(typed: PromptText) -> dict[str, Any]:
         """What `explain --json` says, with networks that are not there, the trigger words added, and token counts."""
         networks = settings.current.networks
-        applied = triggered(typed.prompt, engine.library.networks, networks)
+        applied = triggered(typed.prompt, engine.library, networks)
         options = ScheduleOptions(networks.default_strength, networks.schedule_separator)
         explanation = explain(applied.prompt, typed.negative, typed.steps, options)
         # Spans count in the text as it stands in the box.

@@ -1,4 +1,4 @@
-"""The page's own routes, below /app and /thumbs: what the scripts in static/ fetch."""
+"""The page's own routes, below /app: what the scripts in static/ fetch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.settings import SettingsStore
 from app.ui.job_routes import job_routes
 from app.ui.network_routes import network_routes
 from app.ui.prompt_routes import prompt_routes
+from app.ui.settings_routes import settings_routes
 
 STATIC = Path(__file__).parent / "static"
 
@@ -23,6 +24,7 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     routes.include_router(job_routes(engine, settings))
     routes.include_router(prompt_routes(engine, settings))
     routes.include_router(network_routes(engine, settings))
+    routes.include_router(settings_routes(settings))
     return routes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 import zlib
@@ -15,6 +14,7 @@ from app.networks.header import read_header
 from app.networks.previews import Preview, read_preview
 from app.networks.record import NetworkFile
 from app.settings import write_atomically
+from app.ui.shelves import network_key
 
 SIZE = (256, 384)
 QUALITY = 72
@@ -26,11 +26,6 @@ UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, RuntimeError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
-
-
-def thumbnail_key(file: NetworkFile) -> str:
-    """The name of a network in an address: letters and digits alone."""
-    return hashlib.blake2s(f"{file.kind}/{file.name}".encode(errors="surrogatepass"), digest_size=10).hexdigest()
 
 
 def thumbnail_version(file: NetworkFile) -> str:
@@ -50,7 +45,7 @@ class Thumbnails:
 
     def of(self, file: NetworkFile) -> bytes | None:
         """The thumbnail as a WebP; None where the network has no picture that can be read."""
-        kept = self._folder / f"{thumbnail_key(file)}-{thumbnail_version(file)}.webp"
+        kept = self._folder / f"{network_key(file)}-{thumbnail_version(file)}.webp"
         try:
             return kept.read_bytes() or None
         except OSError:

@@ -98,16 +98,13 @@ def test_what_is_baked_is_what_the_studio_generates_with(run: Run, model: Path, 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_the_sum_is_rounded_once(run: Run, model: Path, networks: Path, tmp_path: Path, dtype: str) -> None:
     job = {"model": str(model), "networks": str(networks), "prompt": TAGS}
-    jobs = [
-        {**job, "out": str(tmp_path / "fp32"), "dtype": "fp32"},
-        {**job, "out": str(tmp_path / "x"), "dtype": dtype},
-    ]
+    jobs = [{**job, "out": str(tmp_path / kind), "dtype": kind} for kind in ("fp32", dtype)]
     status, answers, _ = run("--batch", "-", stdin=jobs)
     assert status == 0 and len(answers) == 2
     exact, rounded = tensors(tmp_path / "fp32"), tensors(tmp_path / dtype)
-    kind = {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+    wanted = {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     for name, value in exact.items():
-        assert torch.equal(rounded[name], value.to(kind) if value.is_floating_point() else value), name
+        assert torch.equal(rounded[name], value.to(wanted) if value.is_floating_point() else value), name
 
 
 def test_a_model_in_half_precision_stays_in_it(run: Run, model: Path, networks: Path, tmp_path: Path) -> None:

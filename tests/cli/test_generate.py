@@ -115,7 +115,8 @@ def test_a_picture_to_begin_with_gives_the_same_pixels_from_the_usual_client(
     "options",
     [
         ["--init", "/etc/hostname"], ["--init", "nowhere.png"], ["--hires-scale", "0.5"], ["--denoising", "2"],
-        ["--hires-upscaler", "Magic"], ["--size", "0x64"], ["--size", "100000x64"], ["--size", "65x64"], ["--cfg", "nan"], ["--steps", "0"],
+        ["--hires-upscaler", "Magic"],
+        ["--size", "0x64"], ["--size", "100000x64"], ["--size", "65x64"], ["--cfg", "nan"], ["--steps", "0"],
         ["--seed", "-2"], ["--sampler", "Magic"], ["--schedule-type", "Magic"], ["--model", "no such model"],
         ["--vae", "../../etc/passwd"], ["--device", "toaster"], ["--dtype", "fp3"], ["--out", "/proc/nowhere/x.png"],
     ],

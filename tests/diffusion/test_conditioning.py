@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-from safetensors.torch import save_file
 from torch import Tensor
 
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.conditioning import Encoding, EncodingOptions, Vocabulary, emphasised, encode
-from app.diffusion.embeddings import fitted, read_embedding
+from app.diffusion.embeddings import fitted
 from app.errors import NetworkError, RequestError
 from app.prompt.emphasis import Break, Fragment, fragments
 
@@ -146,36 +145,6 @@ def test_an_sdxl_embedding_takes_both_vectors(sdxl: Checkpoint) -> None:
 def test_an_embedding_of_another_model_is_refused_by_name(sd15: Checkpoint, vectors: dict[str, Tensor]) -> None:
     with pytest.raises(NetworkError, match="zorp"):
         fitted("zorp", vectors, sd15)
-
-
-def test_embeddings_are_read_in_every_layout(tmp_path: Path) -> None:
-    rows = torch.randn(3, 16)
-    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": torch.nn.Parameter(rows)}}, tmp_path / "a.pt")
-    torch.save({"<zorp>": rows[0]}, tmp_path / "b.bin")
-    save_file({"emb_params": rows}, tmp_path / "c.safetensors")
-    save_file({"clip_l": rows, "clip_g": rows.clone()}, tmp_path / "d.safetensors")
-    assert torch.equal(read_embedding(tmp_path / "a.pt")[""], rows)
-    assert torch.equal(read_embedding(tmp_path / "b.bin")[""], rows[:1])
-    assert torch.equal(read_embedding(tmp_path / "c.safetensors")[""], rows)
-    assert read_embedding(tmp_path / "d.safetensors").keys() == {"clip_l", "clip_g"}
-
-
-class Trap:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path("trap-was-sprung"),))
-
-
-def test_a_file_that_is_no_embedding_is_one_line_that_names_it(tmp_path: Path) -> None:
-    torch.save({"x": Trap()}, tmp_path / "trap.pt")
-    (tmp_path / "text.bin").write_text("hello")
-    (tmp_path / "empty.safetensors").write_bytes(b"")
-    (tmp_path / "empty.pt").write_bytes(b"")
-    save_file({"emb_params": torch.full((1, 4), float("nan"))}, tmp_path / "nan.safetensors")
-    for file in tmp_path.iterdir():
-        with pytest.raises(NetworkError, match=file.name) as caught:
-            read_embedding(file)
-        assert "\n" not in str(caught.value)
-    assert not Path("trap-was-sprung").exists()
 
 
 def test_break_alone_is_two_chunks(sd15: Checkpoint) -> None:

@@ -247,3 +247,19 @@ def test_a_refreshed_list_shows_a_new_checkpoint(page: Page, studio: Studio) -> 
     page.get_by_role("option", name="newcomer").click()
     page.keyboard.press("Control+Enter")
     expect(infotext(page)).to_contain_text("Model: newcomer")
+
+
+def test_a_setting_is_found_changed_kept_and_put_back(page: Page, studio: Studio) -> None:
+    opened(page)
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("searchbox", name="Search settings").fill("comma")
+    choice = page.get_by_role("combobox", name="A comma in a schedule")
+    choice.select_option("ramp")
+    expect(page.get_by_text("A comma in a schedule: saved.")).to_be_visible()
+    assert 'schedule_separator = "ramp"' in (studio.data / "settings.toml").read_text()
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("<lora:ink_wash_0000:0@1,1@20>")
+    expect(page.get_by_role("img", name=re.compile("^Strengths"))).to_be_visible()
+    page.get_by_role("button", name="A comma in a schedule: back to the default").click()
+    expect(choice).to_have_value("switch")
+    page.get_by_role("searchbox", name="Search settings").fill("models")
+    expect(page.get_by_role("textbox", name=re.compile("^Models"))).to_be_disabled()

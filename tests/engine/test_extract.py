@@ -125,7 +125,7 @@ def test_the_file_merges_as_its_sources_within_the_error_it_states(
     columns=st.integers(1, 9),
     rank=st.integers(1, 10),
     true=st.integers(0, 9),
-    seed=st.integers(),
+    seed=st.integers(0, 2**32),
 )
 @settings(deadline=None, max_examples=60)
 def test_no_matrices_of_the_rank_are_nearer(rows: int, columns: int, rank: int, true: int, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,3 +151,19 @@ def test_a_missing_checkpoint_is_named_with_its_near_ones(tmp_path: Path) -> Non
     assert shelf.find("dreamy.safetensors [0123456789]").name == "sub/dreamy"
     with pytest.raises(CheckpointError, match=r"Did you mean sub/dreamy"):
         shelf.find("sub/dreamt")
+
+
+def test_a_new_form_has_the_size_its_checkpoint_was_trained_on_unless_the_settings_say_another(tmp_path: Path) -> None:
+    settings = SettingsStore(tmp_path / "data", {"paths.models": tmp_path})
+    folder = tmp_path / "checkpoints" / "tiny"
+    for part, config in (("unet", {"sample_size": 16}), ("vae", {"block_out_channels": [8, 16, 32]})):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(config))
+    (folder / "model_index.json").write_text("{}")
+    library = Library.of(settings.folders)
+    usual = library.usual(settings.current.generation)
+    assert (usual.width, usual.height, usual.steps) == (64, 64, 20)
+    settings.change({"generation.width": 512})
+    assert library.usual(settings.current.generation).width == 512
+    (folder / "unet" / "config.json").write_text("[" * 100_000)
+    assert library.checkpoints.find("tiny").side is None

@@ -1,98 +1,208 @@
-// The networks of the prompt as a list under it: each with its cable's colour, a slider for its strength, and a way out.
+// The networks of the prompt as a list under it: sliders and curves for their strengths, an eye, and a way out.
+// The text is the truth: each change is an edit of it that the server makes, and the list follows what the text says.
 
-import { codePointOffsets, element, setText } from "./dom.js";
+import { element, send, setText } from "./dom.js";
+import { curveEditor } from "./curves.js";
 import { HUES } from "./highlight.js";
 import { changeTo } from "./picking.js";
 
-const NUMBER = /^\s*-?(?:\d+\.?\d*|\.\d+)\s*$/;
-const TAG = /<([a-z]+):("(?:[^"]|"")*"|[^:<>\n]*)([^<>\n]*)>/iy;
-const USUAL = { low: -1, high: 2, step: 0.05 };
+const STEP = 0.05;
+const PARTS = [["te", "Text encoder"], ["unet", "UNet"], ["in", "Down blocks"], ["mid", "Middle"], ["out", "Up blocks"]];
 
-/** Draws into `list` for the text in `box`; `remove(index)` takes the one at a place away. */
-export function activeNetworks(list, box, remove) {
-  let rows = [];
+/** What both boxes use, asked for with every explanation; `watch(seen)` is called with {active, words, text}. */
+export function networksInUse(prompt, negative, explanation) {
+  const watchers = [];
+  let told = null;
+  let asked = "";
 
-  function show(explanation) {
-    const offsets = codePointOffsets(explanation.text);
-    const names = explanation.networks.map((network) => network.name).join("\n");
-    if (names !== list.dataset.names) {
-      list.dataset.names = names;
-      rows = explanation.networks.map((network, index) => activeRow(network, index));
-      list.replaceChildren(...rows.map((row) => row.entry));
+  async function ask() {
+    const question = { prompt: prompt.value, negative: negative.value };
+    const key = JSON.stringify(question);
+    if (key !== asked || !told) {
+      asked = key;
+      const answer = await send("/app/prompt/active", question);
+      if (asked !== key || !answer.ok) return;
+      told = { ...answer, text: question.prompt };
     }
-    explanation.networks.forEach((network, index) => rows[index].follow(network, offsets, explanation));
+    for (const watcher of watchers) watcher(told);
   }
+  explanation.watch(ask);
+  return {
+    watch(seen) {
+      watchers.push(seen);
+      if (told) seen(told);
+    },
+    /** The keys of the cards that are in use. */
+    watchKeys(seen) {
+      this.watch(({ active, words }) => seen(new Set([...active.filter((tag) => tag.key).map((tag) => tag.key), ...words])));
+    },
+  };
+}
 
-  function activeRow(network, index) {
-    const slider = element("input", { type: "range", ...bounds(1), "aria-label": `Strength of ${network.name}` });
-    const value = element("output", {});
-    const out = element("button", { type: "button", "aria-label": `Remove ${network.name} from the prompt`, textContent: "×" });
-    const entry = element("li", { className: `hue-${index % HUES}` },
-      element("span", { className: "name", title: network.name, textContent: network.name.split("/").at(-1) }), slider, value, out);
-    let start = 0;
-    let before = null;
-    let dragging = false;
+/** Draws into `list` what the prompt in `box` uses; `picker` takes networks away, `say` tells what went wrong. */
+export function activeNetworks(list, box, picker, say) {
+  let rows = [];
+  let names = "";
 
-    slider.addEventListener("input", () => {
-      before ??= box.value;
-      dragging = true;
-      value.textContent = Number(slider.value).toFixed(2);
-      setText(box, withStrength(box.value, start, slider.value));
-    });
-    // Once it is let go, the whole move becomes one edit that Ctrl+Z undoes.
-    slider.addEventListener("change", () => {
-      const after = box.value;
-      if (before !== null && before !== after) {
-        setText(box, before);
-        changeTo(box, after);
-        slider.focus();
+  return {
+    show({ active }) {
+      const now = active.map((tag) => `${tag.kind}:${tag.name}`).join("\n");
+      if (now !== names) {
+        names = now;
+        const open = new Set(rows.filter((row) => row.isOpen()).map((row) => row.name));
+        rows = active.map((tag, index) => activeRow(tag, index, { box, picker, say, isOpen: open.has(tag.name) }));
+        list.replaceChildren(...rows.map((row) => row.entry));
       }
-      before = null;
-      dragging = false;
+      let hue = 0;
+      active.forEach((tag, index) => rows[index].follow(tag, tag.off || !tag.strengths.all ? 0 : hue++ % HUES));
+    },
+  };
+}
+
+function activeRow(tag, index, { box, picker, say, isOpen }) {
+  const name = tag.name.split("/").at(-1);
+  const eye = element("button", { type: "button", className: "eye" });
+  const problem = element("span", { className: "problem", hidden: true });
+  const out = element("button", { type: "button", className: "out", "aria-label": `Remove ${name} from the prompt`, textContent: "×" });
+  const more = element("button", { type: "button", className: "more", "aria-label": `More strengths of ${name}`, textContent: "⋯" });
+  const context = { name, index, box, say };
+  const all = strengthControl("all", `Strength of ${name}`, context);
+  const parts = PARTS.map(([key, label]) => [key, strengthControl(key, `${label} strength of ${name}`, context, label)]);
+  const panel = element("div", { className: "parts", hidden: !isOpen }, all.curve, ...parts.map(([, part]) => part.whole));
+  const line = element("div", { className: "line" },
+    eye, element("span", { className: "name", title: tag.file ?? tag.name, textContent: name }), all.line, more, out);
+  const entry = element("li", {}, line, problem, panel);
+  let now = tag;
+
+  function openPanel(open) {
+    panel.hidden = !open;
+    more.setAttribute("aria-expanded", String(open));
+  }
+  openPanel(isOpen);
+  more.addEventListener("click", () => openPanel(panel.hidden));
+  eye.addEventListener("click", async () => {
+    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: index, change: "switch" });
+    if (!answer.ok) {
+      say(answer.detail);
+      return;
+    }
+    changeTo(box, answer.prompt);
+    eye.focus();
+  });
+  out.addEventListener("click", () => picker.remove(now, index));
+
+  return {
+    name: tag.name,
+    entry,
+    isOpen: () => !panel.hidden,
+    follow(told, hue) {
+      now = told;
+      entry.className = `hue-${hue}${told.off ? " off" : ""}`;
+      eye.setAttribute("aria-pressed", String(!told.off));
+      eye.setAttribute("aria-label", `Use ${name}`);
+      eye.title = told.off ? "Switched off. Click to use it again." : "In use. Click to switch it off and keep it.";
+      problem.textContent = told.problem ?? "";
+      problem.hidden = !told.problem;
+      all.follow(told.strengths.all, told.reach);
+      for (const [key, part] of parts) part.follow(told.strengths[key], told.reach);
+    },
+  };
+}
+
+/** One strength: a slider and its number in a line, and the curve it can become. */
+function strengthControl(key, label, context, title = "") {
+  const slider = element("input", { type: "range", step: STEP, "aria-label": label });
+  const number = element("input", { type: "number", step: STEP, min: -10, max: 10, "aria-label": `${label}, as a number` });
+  const scheduled = element("span", { className: "scheduled", textContent: "over the steps", hidden: true });
+  const bend = element("button", { type: "button", className: "bend", "aria-label": `${label}: over the steps`, title: "Over the steps", textContent: "⌇" });
+  const unset = element("button", { type: "button", className: "unset", "aria-label": `${label}: as the others`, title: "Follow the main strength", textContent: "↺", hidden: true });
+  const line = element("span", { className: "strength" }, ...(title ? [element("span", { className: "title", textContent: title })] : []), slider, number, scheduled, bend, unset);
+  const edit = liveEdit(key, context);
+  const editor = curveEditor(label, (text, isDone) => (isDone ? edit.finish(text) : edit.move(text)));
+  const curve = element("div", { className: "bent", hidden: true }, editor.element);
+  let points = [];
+
+  for (const input of [slider, number]) {
+    input.addEventListener("input", () => {
+      if (input.value === "") return;
+      (input === slider ? number : slider).value = input.value;
+      edit.move(plain(input.value));
     });
-    out.addEventListener("click", () => remove(index));
-    return {
-      entry,
-      follow(now, offsets, explanation) {
-        start = offsets[now.span[0]];
-        const strength = strengthAt(explanation.text, start);
-        const given = strength?.value ?? now.strengths.unet[0];
-        entry.classList.toggle("scheduled", strength === null);
-        slider.disabled = strength === null;
-        value.textContent = strength === null ? "over the steps" : given.toFixed(2);
-        if (dragging) return;
-        Object.assign(slider, bounds(given));
-        slider.value = given;
-      },
-    };
+    input.addEventListener("change", () => input.value !== "" && edit.finish(plain(input.value), input));
   }
-  return { show };
-}
+  bend.addEventListener("click", () => {
+    const level = points[0]?.value ?? 1;
+    const isCurve = points.length > 0 && points[0].at !== null && !curve.hidden;
+    edit.finish(isCurve ? plain(level) : `${plain(level)}@0%~${plain(level)}@100%`, bend);
+  });
+  unset.addEventListener("click", () => edit.clear());
 
-/** The slider's ends hold the value it shows, however large. */
-function bounds(value) {
-  return { min: Math.min(USUAL.low, Math.floor(value)), max: Math.max(USUAL.high, Math.ceil(value)), step: USUAL.step };
-}
+  return {
+    line,
+    curve,
+    whole: element("div", { className: "part" }, ...(title ? [line, curve] : [])),
+    follow(strength, reach) {
+      if (edit.isBusy()) return;
+      const isKnown = Boolean(strength);
+      points = strength?.points ?? [];
+      const isCurve = isKnown && points[0].at !== null;
+      slider.hidden = number.hidden = isCurve;
+      slider.disabled = number.disabled = bend.disabled = !isKnown;
+      const isOwn = key === "all" || Boolean(strength?.typed);
+      scheduled.hidden = !isCurve;
+      scheduled.textContent = isOwn ? "over the steps" : "as the strength it follows";
+      curve.hidden = !isCurve || !isOwn;
+      bend.setAttribute("aria-pressed", String(isCurve));
+      unset.hidden = key === "all" || !strength?.typed;
+      line.classList.toggle("follows", !isOwn);
+      if (isCurve) editor.show(points, reach);
+      else if (isKnown && document.activeElement !== number) show(points[0].value, reach);
+    },
+  };
 
-/** Where the tag at a place says its strength: {value, start, end}, a place to say it, or null for a schedule. */
-function strengthAt(text, place) {
-  TAG.lastIndex = place;
-  const tag = TAG.exec(text);
-  if (!tag) return null;
-  const nameEnd = place + tag[0].length - 1 - tag[3].length;
-  let at = nameEnd;
-  for (const part of tag[3].split(":").slice(1)) {
-    const [start, end] = [at + 1, at + 1 + part.length];
-    at = end;
-    if (part.includes("=")) continue;
-    return NUMBER.test(part) ? { value: Number(part), start, end } : null;
+  function show(value, reach) {
+    const ends = Math.max(reach, Math.ceil(Math.abs(value)));
+    Object.assign(slider, { min: -ends, max: ends });
+    slider.value = value;
+    number.value = Number(value.toFixed(4));
   }
-  return tag[3].includes("=") ? null : { value: undefined, start: nameEnd, end: nameEnd };
 }
 
-function withStrength(text, place, value) {
-  const found = strengthAt(text, place);
-  if (!found) return text;
-  const number = String(Number(Number(value).toFixed(2)));
-  return text.slice(0, found.start) + (found.start === found.end ? `:${number}` : number) + text.slice(found.end);
+const plain = (value) => String(Number(Number(value).toFixed(3)));
+
+/** Edits of one strength: while it moves the text moves along; once let go, the whole move is one edit that Ctrl+Z undoes. */
+function liveEdit(key, { index, box, say }) {
+  let before = null;
+  let wanted = null;
+  let running = null;
+
+  async function write() {
+    while (wanted !== null) {
+      const value = wanted;
+      wanted = null;
+      const change = value === "" ? { change: "clear" } : { change: "set", value };
+      const answer = await send("/app/prompt/edit", { prompt: before, tag: index, key, ...change });
+      if (!answer.ok) say(answer.detail);
+      else if (wanted === null) setText(box, answer.prompt);
+    }
+    running = null;
+  }
+  function move(value) {
+    before ??= box.value;
+    wanted = value;
+    running ??= write();
+    return running;
+  }
+  async function finish(value, focused) {
+    await move(value);
+    const after = box.value;
+    const start = before;
+    before = null;
+    if (start === null || start === after) return;
+    const back = focused ?? document.activeElement;
+    setText(box, start);
+    changeTo(box, after);
+    back?.focus?.();
+  }
+  return { move, finish, clear: () => finish(""), isBusy: () => before !== null };
 }

@@ -1,16 +1,18 @@
 // Starts the page's scripts once Gradio has drawn what they need. What Gradio's events call is exported from here.
 
-import { activeNetworks } from "./active.js";
+import { activeNetworks, networksInUse } from "./active.js";
 import { present } from "./dom.js";
 import { explainPrompts } from "./explanation.js";
 import { connectForm, whenRecalled } from "./form.js";
 import { connectButtons, listenToKeys } from "./keys.js";
+import { networkLibrary } from "./library.js";
 import { followJobs } from "./live.js";
 import { showNetworks } from "./networks.js";
 import { networkPicker } from "./picking.js";
 import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
+import { showSettings } from "./settings.js";
 
 export * from "./form.js";
 
@@ -30,14 +32,17 @@ async function start() {
   connectForm(say, results.current);
   followJobs(results.showState, results.showLost);
   readImages();
+  showSettings();
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
-  const picker = networkPicker(prompt, negative, explanation.explained);
-  const list = activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker.removeTag);
-  explanation.watch(list.show);
-  showNetworks(picker, (seen) => explanation.watch(({ active }) => seen(new Set(active.map((tag) => tag.name)))));
+  const picker = networkPicker(prompt, negative, say, results.current);
+  const inUse = networksInUse(prompt, negative, explanation);
+  inUse.watch(activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker, say).show);
+  showNetworks(picker, (seen) => inUse.watchKeys(seen));
   await whenRecalled.promise;
   document.body.classList.add("ready");
+  // A large library takes a moment: it is fetched before the tab or a "<" asks for it.
+  setTimeout(networkLibrary, 500);
 }
 
 start();

@@ -1,9 +1,8 @@
 // Completion in the prompt: networks after "<", arguments inside a tag, embeddings by name.
 
-import { element, replaceText } from "./dom.js";
+import { ask, element, replaceText } from "./dom.js";
 import { networkCards } from "./library.js";
 import { baseName } from "./networks.js";
-import { triggerWords } from "./picking.js";
 
 const MOST = 24;
 const ARGUMENTS = [
@@ -106,12 +105,33 @@ async function offersFor(before) {
   if (argument) {
     const typed = argument[1].toLowerCase();
     const start = before.length - typed.length;
-    const fitting = ARGUMENTS.filter(([name]) => typed && name.startsWith(typed) && name !== typed);
+    const fitting = ARGUMENTS.filter(([name]) => name.startsWith(typed) && name !== typed);
     return fitting.map(([name, note]) => ({ start, text: name, label: name, note }));
   }
-  const word = before.match(/(?:^|[\s,(|[])([\w-]{2,})$/);
-  return word ? embeddingOffers(word[1], before.length - word[1].length) : [];
+  const word = before.match(/(?:^|[\n,(|[])\s*([^\n,()|[\]<>:]{2,})$/);
+  return word ? wordOffers(word[1], before) : [];
 }
+
+/** Embeddings, the training words of the networks in the prompt, then those of the tag files. */
+async function wordOffers(typed, before) {
+  const cards = await networkCards();
+  const last = typed.match(/[\w-]+$/)?.[0] ?? "";
+  const named = last.length > 1 ? embeddingOffers(cards, last, before.length - last.length) : [];
+  const start = before.length - typed.length;
+  const query = typed.toLowerCase();
+  const used = cards.filter((card) => card.kind === "lora" && before.includes(`:${card.name}`));
+  const trained = [...new Set(used.flatMap((card) => [...card.words, ...card.tags]))].filter((word) => word.toLowerCase().startsWith(query) && word !== typed);
+  const answer = await ask(`/app/prompt/words?query=${encodeURIComponent(typed.slice(0, 200))}`);
+  const listed = answer.ok ? answer.words.filter((entry) => entry.word !== query && !trained.includes(entry.word)) : [];
+  const written = (word) => word.replace(/[()[\]\\]/g, "\\$&");
+  return [
+    ...named,
+    ...trained.slice(0, 8).map((word) => ({ start, text: written(word), label: word, note: "trained on" })),
+    ...listed.map(({ word, called, count }) => ({ start, text: written(word), label: word, note: [called === word ? "" : called, shortCount(count)].filter(Boolean).join(" · ") })),
+  ].slice(0, MOST);
+}
+
+const shortCount = (count) => (count >= 1e6 ? `${(count / 1e6).toFixed(1)}M` : count >= 1e3 ? `${Math.round(count / 1e3)}k` : count ? String(count) : "");
 
 async function networkOffers(query, start) {
   const typed = query.toLowerCase();
@@ -121,16 +141,16 @@ async function networkOffers(query, start) {
   const rank = (card) => (card.bare.toLowerCase().startsWith(typed) ? 0 : card.name.toLowerCase().includes(typed) ? 1 : 2);
   return fitting.toSorted((one, other) => rank(one) - rank(other)).slice(0, MOST).map((card) => ({
     start,
-    text: [card.add, triggerWords(card).join(", ")].filter(Boolean).join(" "),
+    text: [card.add, card.writes.join(", ")].filter(Boolean).join(" "),
     label: card.name,
     note: [baseName(card.base), ...card.words.slice(0, 2)].join(" · "),
     picture: card.picture,
   }));
 }
 
-async function embeddingOffers(query, start) {
+function embeddingOffers(cards, query, start) {
   const typed = query.toLowerCase();
-  const fitting = (await networkCards()).filter((card) => card.kind === "embedding" && card.bare.toLowerCase().startsWith(typed) && card.bare !== query);
+  const fitting = cards.filter((card) => card.kind === "embedding" && card.bare.toLowerCase().startsWith(typed) && card.bare !== query);
   return fitting.slice(0, MOST).map((card) => ({ start, text: card.add, label: card.bare, note: "embedding" }));
 }
 

@@ -1,57 +1,72 @@
-// Everything about one network: what it says of itself, its training words, the notes beside it.
+// Everything about one network: what it says of itself, its training words, the notes beside it, and its files.
 
 import { ask, element, send } from "./dom.js";
+import { cardRoute } from "./library.js";
 
 const SHOWN_WORDS = 60;
+const LONGEST_SHOWN = 2000;
 const NOTES = [
   ["activation_text", "activation text", "Activation text", "Added with the tag instead of the trigger words"],
   ["negative_text", "negative text", "Negative text", "Added to the negative prompt"],
   ["description", "description", "Description", ""],
   ["notes", "notes", "Notes", ""],
 ];
+const VERSIONS = ["", "SD1", "SD2", "SDXL", "Unknown"];
 
 /** Opens `dialog` on a card; `onChange` is awaited after something was saved. */
-export async function showDetails(dialog, card, onChange) {
+export async function showDetails(dialog, card, onChange, picker) {
   const close = element("button", { type: "button", className: "close", "aria-label": "Close", textContent: "×" });
   close.addEventListener("click", () => dialog.close());
   const body = element("div", { className: "body", textContent: "Reading…" });
   dialog.replaceChildren(element("header", {}, element("h2", { textContent: card.bare }), close), body);
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close();
   };
-  if (card.kind !== "lora") {
-    body.replaceChildren(facts([["Word", card.add], ["Base model", card.base], ["Size", bytes(card.size)]]));
-    return;
-  }
-  const told = await ask(`/app/networks/details.json?name=${encodeURIComponent(card.name)}`);
+  const told = await ask(cardRoute(card, "details"));
   if (!told.ok) {
     body.replaceChildren(element("p", { className: "notice", textContent: told.detail }));
     return;
   }
   body.replaceChildren(
-    facts(factsOf(told)),
+    ...top(card, told),
+    facts(factsOf(card, told)),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
-    ...trainedWords(told),
+    ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker),
+    ...wordChips("Trained on", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker),
+    ...randomPrompt(told, picker),
     notesForm(card, told, onChange),
+    fileTools(dialog, card, onChange, picker),
     metadata(told),
   );
 }
 
-function factsOf(told) {
+function top(card, told) {
+  const text = told.description ? [element("p", { className: "description", textContent: told.description })] : [];
+  if (!card.picture || card.pictureFailed) return text;
+  return [element("div", { className: "top" }, element("img", { src: card.picture, alt: "" }), ...text)];
+}
+
+function factsOf(card, told) {
   const training = Object.entries(told.training ?? {}).map(([key, value]) => [key.replaceAll("_", " "), String(value)]);
+  const counted = (counts) => Object.entries(counts ?? {}).map(([name, count]) => `${name} ×${count}`).join(", ");
   return [
-    ["Tag", `<lora:${told.name}>`],
+    ["Adds", card.add],
+    ["Title", told.title],
     ["Base model", `${told.base_model} — ${told.reason}`],
-    ["Algorithm", Object.entries(told.algorithms).map(([name, count]) => `${name} ×${count}`).join(", ")],
-    ["Rank", Object.keys(told.ranks ?? {}).join(", ")],
-    ["Alpha", Object.keys(told.alphas ?? {}).join(", ")],
+    ["Algorithm", counted(told.algorithms)],
+    ["Rank", counted(told.ranks)],
+    ["Alpha", counted(told.alphas)],
     ["Acts on", told.components.join(", ")],
-    ["Trigger words", told.trigger_words.join(", ")],
+    ["Brings words", (told.embeddings ?? []).join(", ")],
     ["Author", told.author],
     ...training,
+    ["Stored as", counted(told.dtypes)],
     ["Size", bytes(told.size)],
-    ["Hash", told.autov3 || told.autov2],
+    ["Changed", new Date(told.mtime * 1000).toLocaleString()],
+    ["AutoV3", told.autov3],
+    ["AutoV2", told.autov2],
+    ["SHA-256", told.sha256 ?? ""],
     ["File", told.path],
   ].filter(([, value]) => value);
 }
@@ -61,12 +76,39 @@ function facts(pairs) {
   return element("dl", { className: "facts" }, ...rows);
 }
 
-/** The words it was trained on, with how often; none where it does not say. */
-function trainedWords(told) {
-  const words = Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS);
+/** Words with how often they were seen in training; a click puts one into the prompt or takes it out. */
+function wordChips(title, words, picker) {
   if (!words.length) return [];
-  const chips = words.map(([word, count]) => element("span", { className: "chip" }, word, " ", element("small", { textContent: count })));
-  return [element("h3", { textContent: "Trained on" }), element("div", { className: "chips" }, ...chips)];
+  const chips = words.map(([word, count]) => {
+    const chip = element("button", { type: "button", className: "chip", "aria-pressed": String(picker.hasWord(word)) }, word);
+    if (count) chip.append(" ", element("small", { textContent: count }));
+    chip.addEventListener("click", async () => {
+      const isAdded = await picker.toggleWord(word);
+      chip.setAttribute("aria-pressed", String(isAdded));
+      chip.focus();
+    });
+    return chip;
+  });
+  return [element("h3", { textContent: title }), element("div", { className: "chips" }, ...chips)];
+}
+
+/** A prompt drawn from the training's frequencies: each word as often as it stood in the captions. */
+function randomPrompt(told, picker) {
+  const words = Object.entries(told.tag_frequency ?? {});
+  if (words.length < 2) return [];
+  const most = words[0][1];
+  const made = element("p", { className: "drawn" });
+  const draw = element("button", { type: "button", className: "tool", textContent: "Draw a prompt from the training words" });
+  const use = element("button", { type: "button", className: "tool", textContent: "Put it in the prompt", hidden: true });
+  draw.addEventListener("click", () => {
+    made.textContent = words.filter(([, count]) => Math.random() * most < count).slice(0, 40).map(([word]) => word).join(", ");
+    use.hidden = false;
+  });
+  use.addEventListener("click", async () => {
+    await picker.toggleWord(made.textContent);
+    use.focus();
+  });
+  return [element("div", { className: "tools" }, draw, use), made];
 }
 
 function notesForm(card, told, onChange) {
@@ -77,21 +119,66 @@ function notesForm(card, told, onChange) {
     return [name, box];
   });
   const weight = element("input", { type: "number", step: "0.05", min: -10, max: 10, value: told.sidecar?.["preferred weight"] ?? 0 });
+  const kept = told.sidecar?.["sd version"] ?? "";
+  const version = element("select", {}, ...[...new Set([...VERSIONS, kept])].map((name) => new Option(name || "As its tensors say", name)));
+  version.value = kept;
+  const applies = element("input", { type: "checkbox", checked: told.auto_apply });
   const save = element("button", { className: "tool", textContent: "Save the notes" });
   const said = element("span", { className: "said", role: "status" });
-  form.append(element("label", {}, "Preferred strength (0: the default)", weight), element("div", { className: "tools" }, save, said));
+  form.append(
+    element("label", {}, "Preferred strength (0: the default)", weight),
+    element("label", {}, "Made for", version),
+    element("label", { className: "check" }, applies, "Apply its trigger words by themselves, where the settings do"),
+    element("div", { className: "tools" }, save, said),
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(fields.map(([name, box]) => [name, box.value]));
-    const answer = await send("/app/networks/notes", { name: card.name, preferred_weight: Number(weight.value) || 0, ...values });
+    const more = { preferred_weight: Number(weight.value) || 0, base_model: version.value, auto_apply: applies.checked };
+    const answer = await send(cardRoute(card, "notes"), { ...values, ...more });
     if (answer.ok) await onChange();
     said.textContent = answer.ok ? "Saved." : answer.detail;
   });
   return form;
 }
 
+/** What is done to the files: a preview, another name, hashes, the trash. */
+function fileTools(dialog, card, onChange, picker) {
+  const said = element("span", { className: "said", role: "status" });
+  const tool = (label, act) => {
+    const button = element("button", { type: "button", className: "tool", textContent: label });
+    button.addEventListener("click", act);
+    return button;
+  };
+  async function act(action, body, done) {
+    const answer = await send(cardRoute(card, action), body);
+    if (answer.ok) await onChange();
+    said.textContent = answer.ok ? done(answer) : answer.detail;
+    return answer.ok;
+  }
+  const preview = tool("Use the image shown as its picture", async () => {
+    const [, job, index] = picker.lastImage()?.address?.match(/^\/app\/image\/(\w+)\/(\d+)/) ?? [];
+    if (!job) said.textContent = "There is no image yet.";
+    else await act("preview", { job, index: Number(index) }, () => "It has a new picture.");
+  });
+  const rename = tool("Rename…", async () => {
+    const name = prompt("The new name, without folder and suffix:", card.bare);
+    if (name && name !== card.bare && await act("rename", { name }, (answer) => `It is ${answer.name} now.`)) dialog.close();
+  });
+  const remove = tool("Delete…", async () => {
+    if (!confirm(`Move ${card.name} and what lies beside it to the trash?`)) return;
+    if (await act("delete", {}, (answer) => `It lies in ${answer.trash}.`)) dialog.close();
+  });
+  const hash = tool("Compute its hashes", async () => {
+    said.textContent = "Reading the whole file…";
+    const answer = await ask(`${cardRoute(card, "details")}?hashed=true`);
+    said.textContent = answer.ok ? `SHA-256 ${answer.sha256}, AutoV3 ${answer.autov3}` : answer.detail;
+  });
+  return element("div", { className: "tools files" }, preview, rename, remove, hash, said);
+}
+
 function metadata(told) {
-  const pairs = Object.entries(told.metadata ?? {}).map(([key, value]) => [key, value.slice(0, 2000)]);
+  const pairs = Object.entries(told.metadata ?? {}).map(([key, value]) => [key, value.slice(0, LONGEST_SHOWN)]);
   const more = element("details", {}, element("summary", { textContent: `Metadata (${pairs.length})` }));
   more.append(pairs.length ? facts(pairs) : element("p", { textContent: "This file carries none." }));
   return more;

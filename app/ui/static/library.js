@@ -1,43 +1,41 @@
 // The cards of all networks, fetched once and shared: the grid, the completion and the list under the prompt use them.
 
-import { send } from "./dom.js";
+import { ask, send } from "./dom.js";
 
-const KEYS = { added: "patchbay.added", favourites: "patchbay.favourites", uses: "patchbay.uses" };
+const ADDED = "patchbay.added";
+const NOTHING = { cards: [], size: 160, others: true };
 
-/** A record kept in this browser; unreadable or refused storage is an empty one. */
-function kept(key) {
-  try {
-    return JSON.parse(localStorage.getItem(key)) ?? {};
-  } catch {
-    return {};
-  }
-}
-function keep(key, value) {
-  try {
-    localStorage.setItem(key, JSON.stringify(value));
-  } catch { /* no room, or private browsing */ }
-}
+let known = null;
 
-let cards = null;
-
-/** The cards; asked for once, and again after `forget`. */
-export function networkCards() {
-  cards ??= fetch("/app/networks.json").then(async (answer) => {
-    const list = answer.ok ? await answer.json() : [];
-    for (const card of list) {
+/** The cards and how they are shown: {cards, size, others}. Asked for once, and again by `refreshLibrary`. */
+export function networkLibrary() {
+  known ??= ask("/app/networks.json").then((answer) => {
+    if (!answer.ok) {
+      known = null;
+      return NOTHING;
+    }
+    for (const card of answer.cards) {
       card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
     }
-    return list;
-  }).catch(() => []);
-  return cards;
+    return answer;
+  });
+  return known;
+}
+
+/** The cards alone. */
+export async function networkCards() {
+  return (await networkLibrary()).cards;
 }
 
 /** Have the server look at the folders again. */
-export async function refreshCards() {
+export async function refreshLibrary() {
   await send("/app/networks/refresh");
-  cards = null;
-  return networkCards();
+  known = null;
+  return networkLibrary();
 }
+
+/** A route about a card. */
+export const cardRoute = (card, action) => `/app/networks/${card.kind}/${action}/${card.key}`;
 
 /** A test for a search: words must all be there, `a|b` one of them, `-c` must not, `"a b"` as it stands. */
 export function searchTest(query) {
@@ -48,36 +46,30 @@ export function searchTest(query) {
   return (card) => terms.every((term) => term.wanted === term.options.some((option) => card.haystack.includes(option)));
 }
 
-/** Which cards are favourites. */
-export const favourites = {
-  has: (card) => Boolean(kept(KEYS.favourites)[card.name]),
-  toggle(card) {
-    const all = kept(KEYS.favourites);
-    if (all[card.name]) delete all[card.name];
-    else all[card.name] = 1;
-    keep(KEYS.favourites, all);
-    return Boolean(all[card.name]);
-  },
-  all: () => kept(KEYS.favourites),
-};
+/** Make a card a favourite, or no longer; whether it is one. */
+export async function favour(card) {
+  const answer = await send(cardRoute(card, "favourite"), { favourite: !card.favourite });
+  if (answer.ok) card.favourite = answer.favourite;
+  return card.favourite;
+}
 
-/** How often and when each was added to the prompt. */
-export const uses = {
-  all: () => kept(KEYS.uses),
-  count(card) {
-    const all = kept(KEYS.uses);
-    all[card.name] = { times: (all[card.name]?.times ?? 0) + 1, last: Date.now() };
-    keep(KEYS.uses, all);
-  },
-};
-
-/** What a click added with each network, so that a second click takes exactly that away. */
+/** What a click added with each network, kept in this browser, so that a second click takes exactly that away. */
 export const additions = {
-  get: (card) => kept(KEYS.added)[card.name] ?? { words: [], negative: "" },
+  get: (card) => kept()[card.key] ?? null,
   set(card, value) {
-    const all = kept(KEYS.added);
-    if (value) all[card.name] = value;
-    else delete all[card.name];
-    keep(KEYS.added, all);
+    const all = kept();
+    if (value) all[card.key] = value;
+    else delete all[card.key];
+    try {
+      localStorage.setItem(ADDED, JSON.stringify(all));
+    } catch { /* no room, or private browsing: a second click takes the tag alone */ }
   },
 };
+
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(ADDED)) ?? {};
+  } catch {
+    return {};
+  }
+}

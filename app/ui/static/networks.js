@@ -2,61 +2,85 @@
 
 import { ask, element, present } from "./dom.js";
 import { showDetails } from "./details.js";
-import { favourites, networkCards, refreshCards, searchTest, uses } from "./library.js";
+import { favour, networkLibrary, refreshLibrary, searchTest } from "./library.js";
 
-const CARD = { width: 150, height: 236, gap: 8 };
+const GAP = 8;
+const UNDER_PICTURE = 78;
+const LOOK_AGAIN = 5000;
 const NAMES = { sd15: "SD 1.5", sd2: "SD 2", sdxl: "SDXL", "sdxl-refiner": "Refiner", sd3: "SD 3", flux: "Flux", chroma: "Chroma" };
 
 /** The name of a base model as people write it. */
 export const baseName = (base) => NAMES[base] ?? (base === "unknown" ? "?" : base);
 
-/** Gives the tab its life when it is first opened; `picker` adds and removes, `watch(seen)` tells what is active. */
+/** Gives the tab its life when it is first opened; `picker` adds and removes, `watch(seen)` tells what is in use. */
 export async function showNetworks(picker, watch) {
   const panel = (await present("#networks .viewport")).closest("section");
   const find = (selector) => panel.querySelector(selector);
   const grid = cardGrid(find(".viewport"), drawCard);
   let all = [];
+  let view = {};
   let active = new Set();
   let base = "unknown";
+  let looked = Date.now();
 
+  const isOther = (card) => base !== "unknown" && card.base !== "unknown" && card.base !== base && card.kind !== "checkpoint";
   function drawCard(card, index, count) {
     return networkCard(card, {
       index,
       count,
-      isActive: active.has(card.name),
-      otherBase: base !== "unknown" && card.base !== "unknown" && card.base !== base ? base : "",
-      onPick: () => picker.toggle(card),
-      onDetails: () => showDetails(find(".details"), card, reload),
+      isActive: active.has(card.key),
+      otherBase: isOther(card) ? base : "",
+      async onPick(event) {
+        await picker.toggle(card);
+        // Whoever came by keyboard or finger goes on from the card; the mouse leaves the cursor in the prompt.
+        if (event.detail === 0 || event.pointerType === "touch") grid.focus(index);
+      },
+      onDetails: () => showDetails(find(".details"), card, reload, picker),
     });
   }
   function filter() {
     const test = searchTest(find("input").value);
-    const [wantedBase, folder] = [find(".base").value, find(".folder").value];
+    const [kind, wantedBase, algorithm, folder] = ["kind", "base", "algorithm", "folder"].map((name) => find(`.${name}`).value);
     const onlyFavourites = find(".favourites").ariaPressed === "true";
-    const loved = favourites.all();
     const shown = all.filter((card) => test(card)
+      && (!kind || card.kind === kind)
       && (!wantedBase || card.base === wantedBase)
+      && (!algorithm || card.algorithms.includes(algorithm))
       && (!folder || card.folder === folder || card.folder.startsWith(`${folder}/`))
-      && (!onlyFavourites || loved[card.name]));
+      && (view.others || !isOther(card))
+      && (!onlyFavourites || card.favourite));
     grid.show(sorted(shown, find(".sort").value));
-    find(".count").textContent = shown.length === all.length ? `${all.length}` : `${shown.length} of ${all.length}`;
+    const total = kind ? all.filter((card) => card.kind === kind).length : all.length;
+    find(".count").textContent = shown.length === total ? `${total}` : `${shown.length} of ${total}`;
+    find(".none").hidden = shown.length > 0;
+    find(".empty").hidden = total > 0;
   }
-  function take(cards) {
-    all = cards;
+  function take(library) {
+    view = library;
+    all = library.cards;
+    grid.resize(view.size);
     fillChoices(find(".base"), new Map(all.map((card) => [card.base, baseName(card.base)])));
-    fillChoices(find(".folder"), new Map(all.filter((card) => card.folder).map((card) => [card.folder, card.folder])));
-    find(".none").hidden = all.length > 0;
+    fillChoices(find(".algorithm"), new Map(all.flatMap((card) => card.algorithms.map((name) => [name, name]))));
+    fillChoices(find(".folder"), foldersOf(all));
     filter();
   }
-  const reload = async () => take(await refreshCards());
+  async function reload() {
+    looked = Date.now();
+    take(await refreshLibrary());
+  }
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
     const answer = name ? await ask(`/app/base.json?checkpoint=${encodeURIComponent(name)}`) : { ok: false };
     base = answer.ok ? answer.base : "unknown";
-    grid.redraw();
+    filter();
   }
 
   find("input").addEventListener("input", filter);
+  find("input").addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown") return;
+    event.preventDefault();
+    grid.focus(0);
+  });
   for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", filter);
   find(".favourites").addEventListener("click", (event) => {
     event.currentTarget.ariaPressed = String(event.currentTarget.ariaPressed !== "true");
@@ -64,38 +88,49 @@ export async function showNetworks(picker, watch) {
   });
   find(".refresh").addEventListener("click", reload);
   panel.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.target.matches("input, textarea")) return;
+    if (event.target.matches("input, textarea") || find("dialog").open) return;
+    if (event.key === "/") find("input").focus();
+    else if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey) picker.undo();
+    else return;
     event.preventDefault();
-    find("input").focus();
   });
+  // Files may have come while another window was in front.
+  window.addEventListener("focus", () => panel.offsetParent && Date.now() - looked > LOOK_AGAIN && !find("dialog").open && reload());
   document.querySelector("#checkpoint")?.addEventListener("focusout", () => setTimeout(askBase, 300));
-  watch((names) => {
-    active = names;
+  watch((keys) => {
+    active = keys;
     grid.redraw();
   });
-  take(await networkCards());
+  take(await networkLibrary());
   askBase();
 }
 
 function fillChoices(select, choices) {
   const chosen = select.value;
-  const names = [...choices].sort((one, other) => one[1].localeCompare(other[1]));
+  const names = [...choices].sort((one, other) => (one[0] < other[0] ? -1 : 1));
   select.replaceChildren(select.options[0], ...names.map(([value, label]) => new Option(label, value)));
   select.value = choices.has(chosen) ? chosen : "";
 }
 
+/** Every folder, those between too, indented by its depth. */
+function foldersOf(cards) {
+  const folders = new Map();
+  for (const folder of new Set(cards.map((card) => card.folder).filter(Boolean))) {
+    const parts = folder.split("/");
+    parts.forEach((part, depth) => folders.set(parts.slice(0, depth + 1).join("/"), "\u2003".repeat(depth) + part));
+  }
+  return folders;
+}
+
 function sorted(cards, by) {
-  if (by === "time" || by === "size") return cards.toSorted((one, other) => other[by] - one[by]);
-  const used = uses.all();
-  const rank = { used: (card) => used[card.name]?.last ?? 0, uses: (card) => used[card.name]?.times ?? 0 }[by];
-  if (rank) return cards.toSorted((one, other) => rank(other) - rank(one));
-  return cards;
+  if (by === "name") return cards;
+  return cards.toSorted((one, other) => other[by] - one[by]);
 }
 
 /** Draws the rows in view and two more; the scrollbar is that of all of them. */
 function cardGrid(viewport, draw) {
   const [sizer, shownRows] = [viewport.querySelector(".sizer"), viewport.querySelector(".window")];
-  const rowHeight = CARD.height + CARD.gap;
+  let [cardWidth, rowHeight] = [160, 0];
   let cards = [];
   let drawn = "";
 
@@ -106,7 +141,7 @@ function cardGrid(viewport, draw) {
   function update() {
     const width = viewport.clientWidth;
     if (!width) return;
-    const columns = Math.max(1, Math.floor((width + CARD.gap) / (CARD.width + CARD.gap)));
+    const columns = Math.max(1, Math.floor((width + GAP) / (Math.min(cardWidth, width / 2 - GAP) + GAP)));
     const rows = Math.ceil(cards.length / columns);
     const first = Math.max(0, Math.floor(viewport.scrollTop / rowHeight) - 1);
     const last = Math.min(rows, Math.ceil((viewport.scrollTop + viewport.clientHeight) / rowHeight) + 1);
@@ -144,6 +179,13 @@ function cardGrid(viewport, draw) {
       viewport.scrollTop = 0;
       redraw();
     },
+    /** Cards at least `width` pixels wide. */
+    resize(width) {
+      cardWidth = width;
+      rowHeight = Math.round(width * 1.1) + UNDER_PICTURE + GAP;
+      viewport.style.setProperty("--card-height", `${rowHeight - GAP}px`);
+    },
+    focus: (index) => shownRows.querySelector(`[data-index="${index}"]`)?.focus({ preventScroll: true }),
     redraw,
   };
 }
@@ -156,22 +198,34 @@ function networkCard(card, shown) {
   const words = card.words.slice(0, 3).map((word) => element("span", { className: "chip", textContent: word }));
   const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem", "aria-setsize": shown.count, "aria-posinset": shown.index + 1 },
     pick,
-    element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: card.kind === "lora" ? baseName(card.base) : card.kind }),
+    element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) }),
     favouriteButton(card),
     element("div", { className: "name", title: card.name, textContent: card.bare }),
     element("div", { className: "chips", title: card.words.join(", ") }, ...words),
     element("div", { className: "foot" },
-      element("span", { className: "weight", textContent: card.kind === "lora" ? card.weight.toFixed(2) : "" }),
+      element("span", { className: "weight", textContent: card.add.startsWith("<") ? card.weight.toFixed(2) : "" }),
       detailsButton(card, shown.onDetails)),
   );
-  if (card.problem) made.title = card.problem;
-  else if (shown.otherBase) made.title = `Made for ${baseName(card.base)}; the checkpoint is ${baseName(shown.otherBase)}.`;
+  const remark = card.problem || (shown.otherBase && `Made for ${baseName(card.base)}; the checkpoint is ${baseName(shown.otherBase)}.`);
+  if (remark) {
+    const id = `remark-${card.key}`;
+    made.title = remark;
+    made.append(element("span", { id, className: card.problem ? "remark broken" : "remark", textContent: card.problem ? "Cannot be read" : `For ${baseName(card.base)}` }));
+    pick.setAttribute("aria-describedby", id);
+  }
   return made;
 }
 
 /** Its preview, else its initial on a colour of its own. */
 function picture(card) {
-  if (card.picture) return element("img", { loading: "lazy", decoding: "async", src: card.picture, alt: "" });
+  if (card.picture && !card.pictureFailed) {
+    const image = element("img", { loading: "lazy", decoding: "async", src: card.picture, alt: "" });
+    image.addEventListener("error", () => {
+      card.pictureFailed = true;
+      image.replaceWith(picture(card));
+    });
+    return image;
+  }
   const hue = [...card.name].reduce((sum, character) => (sum * 31 + character.codePointAt(0)) % 360, 7);
   const initial = element("span", { className: "initial", textContent: [...card.bare][0]?.toUpperCase() ?? "?" });
   initial.style.setProperty("--hue", hue);
@@ -179,8 +233,8 @@ function picture(card) {
 }
 
 function favouriteButton(card) {
-  const star = element("button", { type: "button", className: "star", "aria-label": `Favourite ${card.name}`, "aria-pressed": String(favourites.has(card)), textContent: "★" });
-  star.addEventListener("click", () => star.setAttribute("aria-pressed", favourites.toggle(card)));
+  const star = element("button", { type: "button", className: "star", "aria-label": `Favourite ${card.name}`, "aria-pressed": String(card.favourite), textContent: "★" });
+  star.addEventListener("click", async () => star.setAttribute("aria-pressed", await favour(card)));
   return star;
 }
 

@@ -4,6 +4,8 @@ import { element } from "./dom.js";
 import { problemLine } from "./explanation.js";
 
 const TITLE = "Patchbay";
+/** Pixels: images up to this size are shown as they are made, pixel by pixel, not blurred. */
+const TINY = 128;
 const DOING = { loading: "Loading the model", encoding: "Reading the prompt", decoding: "Decoding" };
 
 /** Draws into the panel; `say(text)` shows an error, `showStep(step)` moves the plot's playhead. */
@@ -90,6 +92,7 @@ function status(running, waiting, queue) {
     if (waiting.length) parts.push(`${waiting.length} more waiting`);
     return parts.join(" · ");
   }
+  if (waiting.length && !waiting[0].position) return "Starting the engine…";
   if (waiting.length) return `Waiting: position ${waiting[0].position} in the queue of ${queue}`;
   return queue ? `Ready · busy for others (${queue})` : "Ready";
 }
@@ -117,6 +120,7 @@ function galleryView(panel) {
     const large = picture.querySelector("img");
     large.src = image.address;
     find(".frame").style.setProperty("--ratio", image.width / image.height);
+    find(".frame").classList.toggle("tiny", Math.max(image.width, image.height) <= TINY);
     large.alt = `Image with seed ${image.seed}`;
     lightbox.querySelector("img").src = image.address;
     [...strip.children].forEach((thumb, place) => thumb.setAttribute("aria-pressed", place === chosen));

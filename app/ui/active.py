@@ -1,0 +1,129 @@
+"""The networks of a prompt, as the list under it shows them: each tag's strengths, as typed and as they act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import NetworkError, RequestError
+from app.networks.catalog import Catalog
+from app.networks.record import NetworkFile
+from app.prompt.arguments import ALIASES, BLOCK, STRENGTHS, Settings, read_arguments
+from app.prompt.ast import Argument, NetworkTag
+from app.prompt.curve import Curve, Unreadable, read_curve
+from app.prompt.edit import PlacedTag, placed_tags, remove_argument, remove_tag, set_argument, switch
+from app.prompt.strength import component_curves
+from app.settings.model import NetworkSettings
+from app.ui.shelves import network_key
+
+SLIDERS = ("te", "unet", "in", "mid", "out")
+"""The strengths that have a slider of their own, beside the first number's."""
+SLIDER_RANGE, WIDE_RANGE = 2.0, 5.0
+"""A slider's reach on both sides of 0; networks made to be sliders are meant to be turned far."""
+TAG_CATALOGS = {"hypernet": "hypernetwork"}
+
+
+def active_networks(prompt: str, catalogs: Mapping[str, Catalog], networks: NetworkSettings) -> list[dict[str, Any]]:
+    """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem."""
+    return [_active(placed, catalogs, networks) for placed in placed_tags(prompt)]
+
+
+def edited(prompt: str, index: int, change: str, key: str, value: str) -> str:
+    """The prompt with one of its tags changed: `set` or `clear` the strength `key`, `switch` it off or on, `remove` it.
+
+    The key "all" is the first number.
+
+    Raises:
+        RequestError: there is no such tag, strength or change, or the value is no strength.
+    """
+    tags = placed_tags(prompt)
+    if not 0 <= index < len(tags):
+        raise RequestError("The prompt has no such tag any more.", where="tag")
+    placed = tags[index]
+    if change == "switch":
+        return switch(prompt, placed)
+    if change == "remove":
+        return remove_tag(prompt, placed)
+    if key != "all" and key not in STRENGTHS and not BLOCK.fullmatch(key):
+        raise RequestError("There is no such strength.", where=key[:40])
+    argument = _argument(placed.tag, key)
+    if change == "clear":
+        return _cleared(prompt, placed.tag, argument)
+    if change != "set":
+        raise RequestError("There is no such change.", where=change[:40])
+    try:
+        read_curve(value)
+    except Unreadable as error:
+        raise RequestError(error.message, where=key, hint=error.hint) from None
+    if argument is not None and argument.key is None:
+        return prompt[: argument.span[0]] + value + prompt[argument.span[1] :]
+    return set_argument(prompt, placed.tag, None if key == "all" else key, value)
+
+
+def _argument(tag: NetworkTag, key: str) -> Argument | None:
+    """The argument that says a strength: by its name, or by its place among the numbers."""
+    named = next((a for a in tag.arguments if a.key and ALIASES.get(a.key, a.key) == key), None)
+    numbers = [argument for argument in tag.arguments if argument.key is None]
+    place = {"all": 0, "unet": 1}.get(key, len(numbers))
+    return named or (numbers[place] if place < len(numbers) else None)
+
+
+def _cleared(prompt: str, tag: NetworkTag, argument: Argument | None) -> str:
+    """The prompt without an argument. A number that others follow by place stays: they would move up."""
+    if argument is None:
+        return prompt
+    numbers = [other for other in tag.arguments if other.key is None]
+    if argument.key is None and argument is not numbers[-1]:
+        raise RequestError("Numbers that follow this one count by place; change it instead.", where="tag")
+    return remove_argument(prompt, tag, argument)
+
+
+def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: NetworkSettings) -> dict[str, Any]:
+    tag = placed.tag
+    settings, problems = read_arguments(tag)
+    told: dict[str, Any] = {
+        "kind": tag.kind,
+        "name": tag.name,
+        "span": list(placed.span),
+        "off": placed.off,
+        "problem": str(problems[0].message) if problems else "",
+        "strengths": _strengths(tag, settings, networks.default_strength) if settings else {},
+    }
+    try:
+        file = catalogs[TAG_CATALOGS.get(tag.kind, "lora")].find(tag.name)
+    except NetworkError as error:
+        return {**told, "key": None, "problem": told["problem"] or str(error), "reach": SLIDER_RANGE}
+    return {**told, **_facts(file)}
+
+
+def _facts(file: NetworkFile) -> dict[str, Any]:
+    said = f"{file.name} {file.title} {' '.join(file.trigger_words)}".casefold()
+    return {
+        "key": network_key(file),
+        "file": file.name,
+        "base": file.base_model,
+        "components": list(file.components),
+        "words": list(file.trigger_words),
+        "reach": WIDE_RANGE if "slider" in said else SLIDER_RANGE,
+    }
+
+
+def _strengths(tag: NetworkTag, settings: Settings, default: float) -> dict[str, Any]:
+    """Every slider: whether the tag says it, and the curve that acts."""
+    curves = component_curves(settings, default, hires=False)
+    first = settings.first or (curves["te"] if curves["te"] == curves["unet"] else Curve.level(default))
+    shown = {"all": first} | {name: curves[name] for name in SLIDERS}
+    return {name: {"typed": _argument(tag, name) is not None, "points": _points(c)} for name, c in shown.items()}
+
+
+def _points(curve: Curve) -> list[dict[str, Any]]:
+    """The keyframes: a constant is one without a position. `at` is a fraction of the run, or a step."""
+    return [
+        {
+            "value": frame.value,
+            "at": None if curve.constant else frame.position.value,
+            "fraction": frame.position.fraction,
+            "join": frame.separator,
+        }
+        for frame in curve.keyframes
+    ]
