@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ import pluggy
 
 from app.errors import ExtensionError, PatchbayError, Problem
 from app.generation.request import GenerationRequest
+from app.prompt.schedule import KINDS
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from app.networks.files import Network
 
 NAME = "patchbay"
+_KIND = re.compile(r"[a-z][a-z0-9_-]*")
 RequestFilter = Callable[[GenerationRequest], GenerationRequest]
 
 log = logging.getLogger(__name__)
@@ -36,7 +40,10 @@ _specification = pluggy.HookspecMarker(NAME)
 
 @dataclass(frozen=True, slots=True)
 class NetworkKind:
-    """A kind of network tag, `<name:…>`, and the reader of its files."""
+    """A kind of network tag, `<name:…>`, and the reader of its files, which lie among the LoRAs.
+
+    What it reads is applied as a LoRA is: `app.networks.files` has `Network`, and what makes one of tensors.
+    """
 
     name: str
     read: Callable[[Path], Network]
@@ -70,7 +77,7 @@ class Extensions:
         for path in _sources(folder):
             self._register(path.stem, lambda path=path: _imported(path))  # type: ignore[misc]
         self._filters = tuple(self._answers("request_filters"))
-        self.network_kinds: tuple[NetworkKind, ...] = tuple(kind for _, kind in self._answers("network_kinds"))
+        self.network_kinds: tuple[NetworkKind, ...] = tuple(self._kinds())
         self.routers: tuple[tuple[str, APIRouter], ...] = tuple(self._answers("api_routes"))
 
     @property
@@ -119,6 +126,18 @@ class Extensions:
             else:
                 yield from ((extension, value) for value in values)
 
+    def _kinds(self) -> Iterator[NetworkKind]:
+        """The kinds of network tags; each name is one extension's, and no reader's failure goes by without its name."""
+        taken = set(KINDS)
+        for extension, kind in self._answers("network_kinds"):
+            if not isinstance(kind, NetworkKind) or not _KIND.fullmatch(str(kind.name)):
+                self._report(extension, ExtensionError("What it calls a kind of network is none."))
+            elif kind.name in taken:
+                self._report(extension, ExtensionError(f"There is a kind of network named {kind.name} already."))
+            else:
+                taken.add(kind.name)
+                yield NetworkKind(kind.name, partial(_read, extension, kind.read))
+
     def _report(self, name: str, error: BaseException) -> None:
         log.warning("The extension %s failed", name, exc_info=error)
         self._problems.append(Problem("error", f"The extension {name} failed: {_said(error)}", source=name))
@@ -148,6 +167,26 @@ def _imported(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _read(extension: str, read: Callable[[Path], Network], path: Path) -> Network:
+    """What an extension's reader makes of a file.
+
+    Raises:
+        ExtensionError: it failed; the extension is named.
+        PatchbayError: it refused the file.
+    """
+    from app.networks.files import Network  # torch, which loading extensions does not wait for
+
+    try:
+        network = read(path)
+    except PatchbayError:
+        raise
+    except Exception as error:
+        raise ExtensionError(f"{extension} failed to read it: {_said(error)}", where=extension) from error
+    if not isinstance(network, Network):
+        raise ExtensionError(f"{extension} made no network of it.", where=extension)
+    return network
 
 
 def _said(error: BaseException) -> str:

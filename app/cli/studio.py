@@ -21,7 +21,7 @@ def load_extensions() -> Extensions:
 
 def open_engine(settings: SettingsStore, extensions: Extensions) -> Engine:
     """An engine that is not started yet; use it as a context manager."""
-    library = Library.of(settings.folders)
+    library = Library.of(settings.folders, extensions.network_kinds)
 
     def make_generator() -> Generator:
         from transformers.utils.logging import disable_progress_bar

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 from app.errors import CheckpointError, NetworkError
 from app.networks.catalog import Catalog
+from app.plugins import NetworkKind
+from app.prompt.schedule import KINDS
 from app.settings import Folders
 from app.settings.model import GenerationSettings
 
@@ -111,16 +113,17 @@ class ModelShelf:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Everything a prompt or a page can name."""
+    """Everything a prompt or a page can name. `kinds` are the kinds of tags that extensions add, by name."""
 
     checkpoints: ModelShelf
     vaes: ModelShelf
     networks: Catalog
     embeddings: Catalog
     hypernetworks: Catalog
+    kinds: Mapping[str, NetworkKind] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folders: Folders) -> Library:
+    def of(cls, folders: Folders, kinds: Iterable[NetworkKind] = ()) -> Library:
         """The library of the configured folders; its index lies in the data folder."""
         index = folders.data / "index.sqlite"
         return cls(
@@ -129,15 +132,22 @@ class Library:
             networks=Catalog(folders.loras, "lora", index),
             embeddings=Catalog(folders.embeddings, "embedding", index),
             hypernetworks=Catalog(folders.hypernetworks, "hypernetwork", index),
+            kinds={kind.name: kind for kind in kinds},
         )
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The kinds of tags that a prompt can use."""
+        return KINDS.union(self.kinds)
+
     def catalog(self, kind: str) -> Catalog:
-        """The networks that tags of this kind name.
+        """The networks that tags of this kind name; the files of extensions' kinds lie among the LoRAs.
 
         Raises:
             NetworkError: no network is of this kind.
         """
         catalogs = {"lora": self.networks, "lyco": self.networks, "hypernet": self.hypernetworks}
+        catalogs |= dict.fromkeys(self.kinds, self.networks)
         if kind not in catalogs:
             raise NetworkError(f"No network is of the kind {kind}.", hint=f"Kinds are {', '.join(sorted(catalogs))}.")
         return catalogs[kind]

@@ -37,7 +37,7 @@ class LoadedModel:
         self.checkpoint = checkpoint
         self.patcher = Patcher(checkpoint.components, memory.mode, budget=memory.budget)
         self.encoder = Encoder(checkpoint, self.patcher)
-        self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family)
+        self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family, library.kinds)
         self.hypernetworks = HypernetworkBinder(library.hypernetworks, checkpoint.components)
         self.words = WordFinder(library.embeddings, checkpoint)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.engine.matching import Loader, matched
-from app.errors import NetworkError, Problem
+from app.errors import ExtensionError, NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
 from app.networks.keys import Model
 from app.networks.record import NetworkFile
-from app.networks.resolve import Match
+from app.networks.resolve import Match, resolve
+from app.plugins import NetworkKind
 from app.prompt.schedule import ScheduledNetwork
 
 KEPT = 16
@@ -45,11 +46,14 @@ class Bound:
 class NetworkBinder:
     """Reads networks and matches them with one loaded model of one family."""
 
-    def __init__(self, catalog: Catalog, model: Model, family: str) -> None:
+    def __init__(
+        self, catalog: Catalog, model: Model, family: str, kinds: Mapping[str, NetworkKind] | None = None
+    ) -> None:
         self._catalog = catalog
         self._model = model
         self._family = family
-        self._matches: OrderedDict[tuple[Path, int, int, Loader], Match] = OrderedDict()
+        self._kinds = kinds or {}
+        self._matches: OrderedDict[tuple[Path, int, int, str], Match] = OrderedDict()
 
     def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]], loader: Loader = "native") -> Bound:
         """Match every tag's network with the model.
@@ -61,9 +65,9 @@ class NetworkBinder:
         problems: list[Problem] = []
         for tag, file in files:
             try:
-                match = self.match(file, loader)
+                match = self.match(file, loader, tag.kind)
                 bound = BoundNetwork(tag, match, self._use(tag, file, match))
-            except NetworkError as error:
+            except (NetworkError, ExtensionError) as error:
                 problems.append(Problem("error", f"{tag.name}: {error.message}", tag.span, error.hint))
                 continue
             problems += [replace(problem, span=tag.span, source="prompt") for problem in match.problems]
@@ -71,14 +75,21 @@ class NetworkBinder:
                 networks.append(bound)
         return Bound(tuple(networks), tuple(problems))
 
-    def match(self, file: NetworkFile, loader: Loader = "native") -> Match:
+    def match(self, file: NetworkFile, loader: Loader = "native", kind: str = "lora") -> Match:
         """Where a file's network acts on the model: read and resolved once, until the file changes.
+
+        A kind that an extension adds is read by the extension, whatever the loader.
 
         Raises:
             NetworkError: the file cannot be read.
+            ExtensionError: the extension that reads it failed.
         """
-        key = (file.path, file.size, file.mtime_ns, loader)
-        match = self._matches.pop(key, None) or matched(file.path, self._model, self._family, loader)
+        reader = self._kinds.get(kind)
+        key = (file.path, file.size, file.mtime_ns, f"kind {kind}" if reader else loader)
+        match = self._matches.pop(key, None)
+        if match is None and reader:
+            match = resolve(reader.read(file.path), self._model, self._family)
+        match = match or matched(file.path, self._model, self._family, loader)
         self._matches[key] = match
         while len(self._matches) > KEPT:
             self._matches.popitem(last=False)

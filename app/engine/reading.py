@@ -48,6 +48,7 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
     options = ScheduleOptions(
         settings.default_strength if request.default_strength is None else request.default_strength,
         request.schedule_separator or settings.schedule_separator,
+        library.tags,
     )
     applied = triggered(request.prompt, library, settings)
     request = replace(request, prompt=applied.prompt)
@@ -96,7 +97,7 @@ def triggered(prompt: str, library: Library, settings: NetworkSettings) -> Appli
     """The prompt with the trigger words of its networks, as the settings apply them."""
     options = TriggerOptions(settings.auto_apply, settings.auto_apply_count, settings.auto_apply_place)
     words: list[tuple[str, ...]] = []
-    for tag in tags(prompt) if options.apply != "off" else ():
+    for tag in tags(prompt, library.tags) if options.apply != "off" else ():
         try:
             file = library.catalog(tag.kind).find(tag.name)
         except NetworkError:

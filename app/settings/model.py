@@ -18,8 +18,9 @@ class Section(BaseModel):
 
 
 class GenerationSettings(Section):
-    """What a new form holds; the names are a GenerationRequest's."""
+    """What a new form holds."""
 
+    # The names are a GenerationRequest's.
     prompt: str = Field("", title="Prompt")
     negative_prompt: str = Field("", title="Negative prompt")
     seed: int = Field(-1, ge=-1, lt=2**32, title="Seed", description="-1 draws a new one each time.")

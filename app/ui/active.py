@@ -7,6 +7,7 @@ from typing import Any
 
 from app.errors import NetworkError, RequestError
 from app.networks.catalog import Catalog
+from app.networks.identity import UNKNOWN
 from app.networks.record import NetworkFile
 from app.prompt.arguments import ALIASES, BLOCK, STRENGTHS, Settings, read_arguments
 from app.prompt.ast import Argument, NetworkTag
@@ -23,9 +24,15 @@ SLIDER_RANGE, WIDE_RANGE = 2.0, 5.0
 TAG_CATALOGS = {"hypernet": "hypernetwork"}
 
 
-def active_networks(prompt: str, catalogs: Mapping[str, Catalog], networks: NetworkSettings) -> list[dict[str, Any]]:
-    """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem."""
-    return [_active(placed, catalogs, networks) for placed in placed_tags(prompt)]
+def active_networks(
+    prompt: str, catalogs: Mapping[str, Catalog], networks: NetworkSettings, checkpoint: str = ""
+) -> list[dict[str, Any]]:
+    """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem.
+
+    `other` is the family of the checkpoint of this name, where the tag's network is of another one.
+    """
+    base = _family(checkpoint, catalogs["checkpoint"])
+    return [_active(placed, catalogs, networks, base) for placed in placed_tags(prompt)]
 
 
 def edited(prompt: str, index: int, change: str, key: str, value: str) -> str:
@@ -78,7 +85,14 @@ def _cleared(prompt: str, tag: NetworkTag, argument: Argument | None) -> str:
     return remove_argument(prompt, tag, argument)
 
 
-def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: NetworkSettings) -> dict[str, Any]:
+def _family(checkpoint: str, catalog: Catalog) -> str:
+    try:
+        return catalog.find(checkpoint).base_model if checkpoint else UNKNOWN
+    except NetworkError:
+        return UNKNOWN
+
+
+def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: NetworkSettings, base: str) -> dict[str, Any]:
     tag = placed.tag
     settings, problems = read_arguments(tag)
     told: dict[str, Any] = {
@@ -93,7 +107,8 @@ def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: Networ
         file = catalogs[TAG_CATALOGS.get(tag.kind, "lora")].find(tag.name)
     except NetworkError as error:
         return {**told, "key": None, "problem": told["problem"] or str(error), "reach": SLIDER_RANGE}
-    return {**told, **_facts(file)}
+    is_other = UNKNOWN not in (base, file.base_model) and base != file.base_model
+    return {**told, **_facts(file), "other": base if is_other else ""}
 
 
 def _facts(file: NetworkFile) -> dict[str, Any]:

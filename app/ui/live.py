@@ -6,7 +6,7 @@ from typing import Any
 
 from app.engine.jobs import JobView, Snapshot
 from app.generation.passes import steps_per_image
-from app.generation.result import GeneratedImage
+from app.generation.result import GeneratedImage, NetworkUse
 
 
 def live_state(snapshot: Snapshot) -> dict[str, Any]:
@@ -49,6 +49,7 @@ def _finished(job: JobView) -> dict[str, Any]:
         "problems": [problem.as_json() for problem in problems],
         "seconds": round(result.seconds, 1) if result else None,
         "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(job.images)],
+        "networks": [_network(network) for network in result.networks] if result else [],
     }
 
 
@@ -60,4 +61,17 @@ def _image(address: str, made: GeneratedImage) -> dict[str, Any]:
         "height": made.image.height,
         "seed": made.request.seed,
         "infotext": made.infotext,
+    }
+
+
+def _network(network: NetworkUse) -> dict[str, Any]:
+    """A network the images were made with, and how many of its modules had a place in the model."""
+    return {
+        "name": network.name,
+        "kind": network.kind,
+        "base": network.base_model,
+        "hash": network.sha256[:12],
+        "matched": network.matched,
+        "unmatched": network.unmatched,
+        "mismatched": network.mismatched,
     }

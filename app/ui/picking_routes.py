@@ -40,6 +40,12 @@ class Texts(BaseModel):
     negative: str = Field("", max_length=LONGEST_PROMPT)
 
 
+class Prompts(Texts):
+    """What stands in the boxes, and the checkpoint that will read it."""
+
+    checkpoint: str = Field("", max_length=4096)
+
+
 class Click(Texts):
     """A click on a card: where the cursor is, and what an earlier click added."""
 
@@ -112,7 +118,7 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
         )
 
     @routes.post("/app/prompt/active")
-    def active(texts: Texts) -> dict[str, Any]:
+    def used(texts: Prompts) -> dict[str, Any]:
         """What the prompts use: their tags in order, and the keys of the embeddings whose words stand in them."""
         both = f"{texts.prompt}\n{texts.negative}"
         folded = both.casefold()
@@ -121,7 +127,9 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
             for key, file in shelves.keyed("embedding").items()
             if file.bare.casefold() in folded and has_word(both, file.bare)
         ]
-        return {"active": active_networks(texts.prompt, shelves.catalogs, settings.current.networks), "words": words}
+        networks = settings.current.networks
+        active = active_networks(texts.prompt, shelves.catalogs, networks, texts.checkpoint)
+        return {"active": active, "words": words}
 
     return routes
 

@@ -48,7 +48,7 @@ def prompt_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
         """What `explain --json` says, with networks that are not there, the trigger words added, and token counts."""
         networks = settings.current.networks
         applied = triggered(typed.prompt, engine.library, networks)
-        options = ScheduleOptions(networks.default_strength, networks.schedule_separator)
+        options = ScheduleOptions(networks.default_strength, networks.schedule_separator, engine.library.tags)
         explanation = explain(applied.prompt, typed.negative, typed.steps, options)
         # Spans count in the text as it stands in the box.
         as_typed = networks.model_copy(update={"auto_apply": "off"})

@@ -30,7 +30,7 @@ class Shelves:
             {
                 "lora": library.networks,
                 "embedding": library.embeddings,
-                "hypernetwork": Catalog(folders.hypernetworks, "hypernetwork", index),
+                "hypernetwork": library.hypernetworks,
                 "checkpoint": Catalog(folders.checkpoints, "checkpoint", index),
                 "vae": Catalog(folders.vaes, "vae", index),
             }

@@ -60,11 +60,11 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 class Studio:
     """A server process over its own data folder, which can be stopped and started again."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, data: Path, port: int, networks: int = NETWORKS) -> None:
         self.data = data
         self.address = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, str(STUDIO), "--data", str(data), "--port", str(port)]
-        self._command += ["--step", str(STEP_SECONDS), "--networks", str(NETWORKS)]
+        self._command += ["--step", str(STEP_SECONDS), "--networks", str(networks)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -99,13 +99,18 @@ class Studio:
             self._process.wait(20)
 
 
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The studio that all tests share."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = Studio(tmp_path_factory.mktemp("studio"), port)
+    running = Studio(tmp_path_factory.mktemp("studio"), free_port())
     running.start()
     yield running
     running.stop()

@@ -179,6 +179,33 @@ def test_cards_are_picked_by_keys_alone(page: Page) -> None:
     expect(search).to_be_focused()
 
 
+def test_a_training_word_is_put_in_and_taken_out_and_a_network_is_renamed_and_deleted(
+    page: Page, studio: Studio
+) -> None:
+    folder = studio.data / "models" / "loras"
+    (folder / "passing.safetensors").write_bytes(lora_bytes("sd15", {"ss_tag_frequency": '{"d": {"red hat": 9}}'}))
+    prompt = opened(page)
+    prompt.fill("a cat")
+    networks_tab(page).fill("passing")
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_role("button", name="About passing").click()
+    chip = page.get_by_role("button", name="red hat 9")
+    chip.click()
+    expect(prompt).to_have_value("a cat, red hat")
+    chip.click()
+    expect(prompt).to_have_value("a cat")
+    page.once("dialog", lambda dialog: dialog.accept("passed"))
+    page.get_by_role("button", name="Rename…").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("searchbox", name="Search networks").fill("passed")
+    page.get_by_role("button", name="About passed").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_text("No card fits.")).to_be_visible()
+    assert not list(folder.glob("pass*"))
+    assert [path.name for path in (studio.data / "trash").rglob("*.safetensors")] == ["passed.safetensors"]
+
+
 def test_words_of_a_tag_file_are_offered(page: Page, studio: Studio) -> None:
     (studio.data / "tags").mkdir(exist_ok=True)
     (studio.data / "tags" / "mine.csv").write_text('long_hair,0,4300000,"longhair"\nlong_(artist),1,20,\n')

@@ -266,6 +266,16 @@ def test_the_list_tells_what_acts_and_what_is_typed(tab: TestClient) -> None:
     assert [(p["value"], p["at"], p["join"]) for p in strengths["mid"]["points"]] == [(0, 0, "~"), (1, 0.5, "")]
 
 
+def test_a_network_of_another_family_than_the_checkpoint_says_so(tab: TestClient, data: Path) -> None:
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    weight = {f"unet.{name}": numpy.zeros((8, 768), numpy.float16)}
+    (data / "models" / "checkpoints" / "old.safetensors").write_bytes(save(weight))
+    tab.post("/app/networks/refresh")
+    question = {"prompt": "<lora:ink:1> <lora:styles/ink:1>", "checkpoint": "old"}
+    ours, other = tab.post("/app/prompt/active", json=question).json()["active"]
+    assert (ours["other"], other["other"]) == ("", "sd15")
+
+
 def test_a_tag_without_a_file_or_a_meaning_says_so(tab: TestClient) -> None:
     missing, void = active(tab, "<lora:inkk:1> <lora:ink:1:loud>")
     assert missing["key"] is None and "ink" in missing["problem"]

@@ -7,6 +7,7 @@ import { HUES } from "./highlight.js";
 import { changeTo } from "./picking.js";
 
 const STEP = 0.05;
+const CHECKPOINT = "#checkpoint input";
 const PARTS = [["te", "Text encoder"], ["unet", "UNet"], ["in", "Down blocks"], ["mid", "Middle"], ["out", "Up blocks"]];
 
 /** What both boxes use, asked for with every explanation; `watch(seen)` is called with {active, words, text}. */
@@ -16,7 +17,8 @@ export function networksInUse(prompt, negative, explanation) {
   let asked = "";
 
   async function ask() {
-    const question = { prompt: prompt.value, negative: negative.value };
+    const checkpoint = document.querySelector(CHECKPOINT)?.value ?? "";
+    const question = { prompt: prompt.value, negative: negative.value, checkpoint };
     const key = JSON.stringify(question);
     if (key !== asked || !told) {
       asked = key;
@@ -101,8 +103,12 @@ function activeRow(tag, index, { box, picker, say, isOpen }) {
       eye.setAttribute("aria-pressed", String(!told.off));
       eye.setAttribute("aria-label", `Use ${name}`);
       eye.title = told.off ? "Switched off. Click to use it again." : "In use. Click to switch it off and keep it.";
-      problem.textContent = told.problem ?? "";
-      problem.hidden = !told.problem;
+      // The sentence itself stands above, with the other problems.
+      const short = told.problem ? (told.key ? "Not used" : "Not found") : told.other && `Made for ${told.base}; the checkpoint is ${told.other}.`;
+      problem.textContent = short || "";
+      problem.title = told.problem ?? "";
+      problem.hidden = !short || told.off;
+      problem.classList.toggle("warning", !told.problem);
       all.follow(told.strengths.all, told.reach);
       for (const [key, part] of parts) part.follow(told.strengths[key], told.reach);
     },

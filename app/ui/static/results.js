@@ -66,6 +66,7 @@ export function resultsView(panel, say, showStep) {
     if (job.error) say(job.error);
     if (!job.images.length) return;
     gallery.show(job);
+    find(".after .networks").replaceChildren(...job.networks.map(networkLine));
     find(".after .problems").replaceChildren(...job.problems.map(problemLine));
     const stopped = job.state === "interrupted" ? "Stopped after" : "Made in";
     find(".done").textContent = job.seconds === null ? "" : `${stopped} ${duration(job.seconds)}`;
@@ -95,6 +96,17 @@ function status(running, waiting, queue) {
   if (waiting.length && !waiting[0].position) return "Starting the engine…";
   if (waiting.length) return `Waiting: position ${waiting[0].position} in the queue of ${queue}`;
   return queue ? `Ready · busy for others (${queue})` : "Ready";
+}
+
+/** What a network of the finished images did: how many of its modules had a place in the model. */
+function networkLine(network) {
+  const parts = [`${network.matched} modules applied`];
+  if (network.unmatched) parts.push(`${network.unmatched} without a place in this model`);
+  if (network.mismatched) parts.push(`${network.mismatched} of another shape`);
+  const amiss = network.unmatched || network.mismatched;
+  const title = `${network.base} · ${network.hash}`;
+  const name = element("b", { textContent: network.name });
+  return element("li", { className: amiss ? "amiss" : "", title }, name, ` ${parts.join(", ")}`);
 }
 
 /** Seconds in the words a person would use. */

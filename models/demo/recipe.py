@@ -1,0 +1,111 @@
+"""The whole recipe: sizes and lengths of each stage, and the order in which they run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from .autoencoder import build_autoencoder, polish_decoder, train_autoencoder
+from .captions import build_text_encoder, train_text_encoder
+from .denoiser import build_denoiser, build_pool, train_denoiser
+from .evaluation import Adherence, contact_sheet, held_out_scenes, measure, train_judge, write_report
+from .export import assemble
+from .pictures import Mix, Painter
+from .tokens import build_tokenizer
+from .training import Schedule
+from .words import vocabulary
+
+log = logging.getLogger("models.demo")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights. The defaults are those of the shipped model."""
+
+    side: int = 64
+    seed: int = 1
+    picture_mix: Mix = Mix()  # the autoencoder and the text encoder know more nouns than the denoiser is taught
+    caption_mix: Mix = Mix(counts=0.25, places=0.2, pairs=0.2, sizes=0.66)
+    mix: Mix = Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4)
+    autoencoder_channels: tuple[int, ...] = (32, 64, 96)
+    text_width: int = 128
+    text_layers: int = 3
+    denoiser_channels: tuple[int, int, int, int] = (48, 96, 144, 192)
+    pool: int = 24_000
+    autoencoder: Schedule = Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99)
+    decoder: Schedule = Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99)
+    captions: Schedule = Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99)
+    denoiser: Schedule = Schedule(steps=3300, batch=32, learning_rate=1e-3, warm_up=60)
+    judge: Schedule = Schedule(steps=600, batch=64, learning_rate=1e-3)
+    judged: int = 200
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Runs a recipe in a folder. A stage that was stopped goes on where it was; one that is done is not repeated."""
+
+    recipe: Recipe
+    font: Path
+    folder: Path
+
+    @property
+    def painter(self) -> Painter:
+        """What draws the pictures."""
+        return Painter(self.font, self.recipe.side)
+
+    def train(self) -> StableDiffusionPipeline:
+        """All stages, and the pipeline they make."""
+        recipe = self.recipe
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        tokenizer = build_tokenizer(vocabulary(), self.folder / "tokenizer")
+        vae = train_autoencoder(
+            build_autoencoder(recipe.side, recipe.autoencoder_channels),
+            self.painter, recipe.picture_mix, recipe.autoencoder, self.folder, recipe.seed,
+        )  # fmt: skip
+        polish_decoder(vae, self.painter, recipe.picture_mix, recipe.decoder, self.folder, recipe.seed)
+        text = train_text_encoder(
+            build_text_encoder(tokenizer, recipe.text_width, recipe.text_layers), tokenizer,
+            self.painter, recipe.caption_mix, recipe.captions, self.folder, recipe.seed,
+        )  # fmt: skip
+        latent_side = recipe.side >> (len(recipe.autoencoder_channels) - 1)
+        unet = build_denoiser(latent_side, recipe.denoiser_channels, recipe.text_width)
+        pool = build_pool(vae, self.painter, recipe.mix, recipe.pool, recipe.seed, vae.device)
+        train_denoiser(unet, text, tokenizer, pool, recipe.denoiser, self.folder, recipe.seed)
+        return assemble(unet, vae, text, tokenizer)
+
+    def evaluate(self, pipeline: StableDiffusionPipeline) -> Adherence:
+        """Judge the pipeline; writes the report and a contact sheet into the folder."""
+        mix = Mix(self.recipe.mix.nouns, self.recipe.mix.colours, counts=0.3, places=0.1, pairs=0)
+        judge = train_judge(
+            self.painter, Mix(counts=0.3, places=0.2, pairs=0, sizes=0.66), self.recipe.judge, self.folder, 7
+        )
+        scenes = held_out_scenes(mix, self.recipe.judged, seed=1234)
+        adherence, pictures = measure(pipeline, judge, scenes)
+        write_report(adherence, self.folder)
+        contact_sheet(pictures).save(self.folder / "contact-sheet.png")
+        log.info("adherence: %s", adherence)
+        return adherence
+
+
+def tiny() -> Recipe:
+    """A recipe of seconds: every stage runs, nothing is learnt."""
+    short = Schedule(steps=2, batch=4, learning_rate=1e-3, warm_up=1)
+    return Recipe(
+        side=32,
+        autoencoder_channels=(8, 8, 8),
+        text_width=32,
+        text_layers=1,
+        denoiser_channels=(8, 8, 16, 16),
+        pool=8,
+        autoencoder=short,
+        decoder=short,
+        captions=short,
+        denoiser=short,
+        judge=short,
+        judged=4,
+    )

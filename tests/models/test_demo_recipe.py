@@ -1,0 +1,73 @@
+"""The recipe of the demo model runs from start to end, and what it shipped loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "models" / "checkpoints" / "patchbay-demo"
+MEGABYTE = 1_000_000
+
+
+def has_emoji_font() -> bool:
+    """Whether the recipe finds the font whose pictures it learns from."""
+    if shutil.which("fc-list") is None:
+        return False
+    listing = subprocess.run(
+        ["fc-list", ":family=Noto Color Emoji", "file"], capture_output=True, text=True, check=False
+    )
+    return bool(listing.stdout.strip())
+
+
+@pytest.mark.skipif(not has_emoji_font(), reason="Noto Color Emoji is not installed")
+def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", tmp_path / "model"]
+    # One thread: the work is too small to share, and sharing is slow on a busy machine.
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    report = json.loads((tmp_path / "work" / "adherence.json").read_text())
+    assert report["pictures"] == 4
+    pipeline = load(tmp_path / "model")
+    picture = pipeline("a cat on a blue background", num_inference_steps=1).images[0]
+    assert picture.size == (32, 32)
+
+
+def test_the_shipped_model_loads_and_draws() -> None:
+    pipeline = load(SHIPPED)
+    picture = pipeline("a cat on a blue background", num_inference_steps=2).images[0]
+    assert picture.size == (64, 64)
+    tokenizer = pipeline.tokenizer
+    assert len(tokenizer("a cat on a blue background").input_ids) == 8
+    assert tokenizer.decode(tokenizer("Zürich 42").input_ids, skip_special_tokens=True) == "zürich 4 2"
+
+
+def test_the_shipped_model_is_small() -> None:
+    size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
+    assert size < 40 * MEGABYTE
+
+
+def test_the_denoiser_has_the_module_names_of_stable_diffusion() -> None:
+    names = {name for name, _ in load(SHIPPED).unet.named_modules()}
+    for expected in (
+        "down_blocks.2.attentions.1.transformer_blocks.0.attn2.to_k",
+        "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj",
+        "up_blocks.1.attentions.2.proj_in",
+        "up_blocks.3.resnets.2.conv_shortcut",
+        "down_blocks.3.resnets.1.time_emb_proj",
+    ):
+        assert expected in names
+
+
+def load(folder: Path):  # noqa: ANN201 - the pipeline's class is imported only where it is needed
+    """The pipeline of a folder, without any network."""
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
