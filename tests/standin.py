@@ -22,10 +22,14 @@ from app.settings import SettingsStore
 
 
 class Painter:
-    """Paints the colour of the seed. "wait" in the prompt holds each step until `go` is set; "fail" refuses it."""
+    """Paints the colour of the seed. "wait" in the prompt holds each step until `go` is set; "fail" refuses it.
+
+    `requests` are those it was asked for.
+    """
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self.requests: list[GenerationRequest] = []
 
     def run(
         self, request: GenerationRequest, report: Callable[[Progress], None], control: Control, keep: Keep
@@ -34,6 +38,7 @@ class Painter:
         if "fail" in request.prompt:
             raise PromptError("This prompt fails.", where="prompt")
         request = request.seeded()
+        self.requests.append(request)
         made = []
         count = request.batch_count * request.batch_size
         for index in range(count):

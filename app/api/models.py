@@ -7,6 +7,7 @@ from typing import Any
 from app.engine.library import Library, ModelFile
 from app.errors import NetworkError
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES
+from app.generation.request import LATENT_UPSCALERS, PICTURE_UPSCALERS
 from app.networks.header import Header, read_header
 from app.networks.record import NetworkFile
 from app.settings import SettingsStore
@@ -100,3 +101,14 @@ def schedulers() -> list[dict[str, Any]]:
         }
         for each in SCHEDULE_TYPES
     ]
+
+
+def upscalers() -> list[dict[str, Any]]:
+    """`upscalers`: none of them is a model."""
+    none = {"model_name": None, "model_path": None, "model_url": None}
+    return [{"name": name, **none, "scale": 4} for name in PICTURE_UPSCALERS]
+
+
+def latent_upscalers() -> list[dict[str, Any]]:
+    """`latent-upscale-modes`."""
+    return [{"name": name} for name in LATENT_UPSCALERS]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from typing import Any
 
 import anyio.to_thread
@@ -14,9 +12,9 @@ from pydantic import BaseModel
 from app.api import models, state
 from app.api.answers import ApiRoute
 from app.api.options import all_options, change_options
-from app.api.txt2img import Txt2Img, answer
+from app.api.txt2img import Img2Img, Txt2Img, answer, decoded
 from app.engine.engine import Engine
-from app.errors import PatchbayError, RequestError
+from app.errors import PatchbayError
 from app.generation.infotext import parse_infotext
 from app.generation.png import read_infotext
 from app.settings import SettingsStore
@@ -40,10 +38,8 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
 
 
 def _add_generation(routes: APIRouter, engine: Engine, settings: SettingsStore) -> None:
-    @routes.post("/txt2img")
-    async def txt2img(asked: Txt2Img) -> dict[str, Any]:
-        """Make images; answers when they are made."""
-        request = asked.request(settings, engine.library)
+    async def made(asked: Txt2Img) -> dict[str, Any]:
+        request = await anyio.to_thread.run_sync(asked.request, settings, engine.library)
         if asked.override_settings and asked.override_settings_restore_afterwards is False:
             change_options(asked.override_settings, settings, engine.library)
         job = engine.submit(request, state.OWNER, folder=settings.folders.outputs if asked.save_images else None)
@@ -54,6 +50,16 @@ def _add_generation(routes: APIRouter, engine: Engine, settings: SettingsStore) 
         if job.result is None:
             raise PatchbayError("The job was cancelled before it began.")
         return await anyio.to_thread.run_sync(answer, asked, job.result)
+
+    @routes.post("/txt2img")
+    async def txt2img(asked: Txt2Img) -> dict[str, Any]:
+        """Make images; answers when they are made."""
+        return await made(asked)
+
+    @routes.post("/img2img")
+    async def img2img(asked: Img2Img) -> dict[str, Any]:
+        """Make images from a picture; answers when they are made."""
+        return await made(asked)
 
     @routes.get("/progress")
     def progress(skip_current_image: bool = False) -> dict[str, Any]:
@@ -74,11 +80,7 @@ def _add_generation(routes: APIRouter, engine: Engine, settings: SettingsStore) 
     @routes.post("/png-info")
     def png_info(asked: PngInfo) -> dict[str, Any]:
         """The text that an image carries, and what it says."""
-        try:
-            content = base64.b64decode(asked.image.partition("base64,")[2] or asked.image, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RequestError("This is not base64.", where="image") from error
-        text = read_infotext(content)
+        text = read_infotext(decoded(asked.image, "image"))
         parsed = parse_infotext(text)
         known = {name: getattr(parsed.request, name) for name in sorted(parsed.present)}
         return {"info": text, "items": {"parameters": text} if text else {}, "parameters": {**parsed.extras, **known}}
@@ -121,6 +123,16 @@ def _add_lists(routes: APIRouter, engine: Engine) -> None:
     def schedulers() -> list[dict[str, Any]]:
         """The schedule types."""
         return models.schedulers()
+
+    @routes.get("/upscalers")
+    def upscalers() -> list[dict[str, Any]]:
+        """What enlarges pictures."""
+        return models.upscalers()
+
+    @routes.get("/latent-upscale-modes")
+    def latent_upscalers() -> list[dict[str, Any]]:
+        """What enlarges latents."""
+        return models.latent_upscalers()
 
     @routes.get("/sd-models")
     def checkpoints() -> list[dict[str, Any]]:

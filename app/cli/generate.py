@@ -16,13 +16,14 @@ from app.cli.studio import load_extensions, open_engine
 from app.engine.library import Library
 from app.errors import PatchbayError, StorageError
 from app.generation.choices import find_sampler
-from app.generation.png import png_bytes, save_png
+from app.generation.png import png_bytes, read_picture, save_png
 from app.generation.request import GenerationRequest
 from app.generation.result import GenerationResult, Progress
 from app.settings import SettingsStore, write_atomically
 
 GIVEN = (
     "prompt", "negative_prompt", "seed", "steps", "cfg_scale", "batch_size", "clip_skip", "checkpoint", "vae",
+    "denoising_strength", "hires_scale", "hires_steps", "hires_upscaler",
 )  # fmt: skip
 
 
@@ -47,11 +48,13 @@ def request_of(arguments: argparse.Namespace, settings: SettingsStore) -> Genera
     """The request of the options, and of the settings where there is no option.
 
     Raises:
-        RequestError: an option is out of bounds.
+        RequestError: an option is out of bounds, or the picture cannot be read.
     """
     usual = Library.of(settings.folders).usual(settings.current.generation, arguments.checkpoint or "")
     defaults = GenerationRequest(**usual.model_dump())
     given: dict[str, Any] = {name: getattr(arguments, name) for name in GIVEN}
+    if arguments.init:
+        given["init_image"] = read_picture(arguments.init)
     if arguments.size:
         given["width"], given["height"] = arguments.size
     if arguments.sampler or arguments.schedule_type:

@@ -126,6 +126,12 @@ def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--clip-skip", type=int)
     parser.add_argument("--model", dest="checkpoint")
     parser.add_argument("--vae")
+    parser.add_argument("--init", type=_folder, metavar="FILE", help="a picture to begin with")
+    parser.add_argument("--denoising", "--hires-denoising", type=float, dest="denoising_strength", metavar="0..1",
+                        help="how much of that picture, or of the enlarged one, is made anew")  # fmt: skip
+    parser.add_argument("--hires-scale", type=float, metavar="X", help="a second pass, over a picture X times as large")
+    parser.add_argument("--hires-steps", type=int, metavar="N", help="of the second pass; 0: as many as the first")
+    parser.add_argument("--hires-upscaler", metavar="NAME", help="Latent, Latent (nearest-exact), Lanczos, ...")
     parser.add_argument("--out", type=_folder, metavar="FILE", help="a PNG; several are numbered")
     parser.add_argument("--json", action="store_true", help="seeds, files and timings on standard output")
     parser.set_defaults(run=_generate)

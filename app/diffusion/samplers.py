@@ -44,7 +44,7 @@ class Sampler:
     """A sampler as the web UIs name it.
 
     `automatic` is the schedule type that it is best with. `evaluations` is how often it runs the model in a step (once
-    in the last). `preserving`: the scheduler keeps latents in the scale of x/√(σ²+1).
+    in the last). `preserving`: the scheduler keeps latents in the scale of x/√(σ²+1). `straight`: it samples a flow.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Sampler:
     automatic: str = "Normal"
     evaluations: int = 1
     preserving: bool = False
+    straight: bool = False
 
     def knows(self, schedule_type: str) -> bool:
         """Whether its scheduler has the switches of a schedule type; Euler a takes its levels from Euler."""
@@ -103,6 +104,19 @@ class Sampler:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Clean latents [1 or images, channels, h, w] that a run begins with, and how many of its last steps it makes."""
+
+    latents: Tensor
+    steps: int
+
+    def shared(self, lanes: int) -> list[Start]:
+        """The starts of so many lanes: each has its images' own latents, where these are not of one picture."""
+        parts = self.latents.chunk(lanes) if len(self.latents) > 1 else [self.latents] * lanes
+        return [Start(part, self.steps) for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a prepared scheduler over images that share a batch, each with noise from its own seed."""
 
@@ -111,22 +125,41 @@ class Run:
     level: Level
     seeds: Sequence[int]
 
-    def steps(self, denoise: Denoise, shape: Sequence[int], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """After each step: the latents [images, *shape] in the scheduler's scale, and what the model made of them."""
+    def steps(
+        self, denoise: Denoise, shape: Sequence[int], device: torch.device, start: Start | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """After each step: the latents [images, *shape] in the scheduler's scale, and what the model made of them.
+
+        With `start`, the run makes its last `start.steps` steps, at least one, from its latents with noise added.
+        """
         # Drawn on the CPU in float32: every device, and every batch an image is part of, gives the same picture.
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in self.seeds]
         size = (len(self.seeds), *shape)
-        x = randn_tensor(size, generator=generators, device=device, dtype=torch.float32)
-        x = x * float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        noise = randn_tensor(size, generator=generators, device=device, dtype=torch.float32)
+        timesteps = list(self.scheduler.timesteps)
+        begin = 0
+        if start is None:
+            x = noise * float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        else:
+            evaluations = self.sampler.evaluations
+            begin = (-(-len(timesteps) // evaluations) - start.steps) * evaluations
+            x = self._noised(start.latents.to(device, torch.float32), noise, self.level(float(timesteps[begin])))
+        self.scheduler.set_begin_index(begin)
         takes_noise = "generator" in inspect.signature(self.scheduler.step).parameters
         extra = {"generator": generators} if takes_noise else {}
         if hasattr(self.scheduler, "noise_sampler_seed"):
             self.scheduler.noise_sampler_seed = list(self.seeds)
-        timesteps = list(self.scheduler.timesteps)
-        for first in range(0, len(timesteps), self.sampler.evaluations):
+        for first in range(begin, len(timesteps), self.sampler.evaluations):
             for timestep in timesteps[first : first + self.sampler.evaluations]:
                 x, denoised = self._evaluated(denoise, x, timestep, extra)
             yield x, denoised
+
+    def _noised(self, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """Latents of level σ in the scheduler's scale."""
+        if self.sampler.straight:
+            return (1 - sigma) * clean + sigma * noise
+        noisy = clean + sigma * noise
+        return noisy / math.sqrt(sigma**2 + 1) if self.sampler.preserving else noisy
 
     def _evaluated(
         self, denoise: Denoise, x: Tensor, timestep: Tensor, extra: Mapping[str, Any]
@@ -159,7 +192,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     )
 }
 FLOW_SAMPLERS: Mapping[str, Sampler] = {
-    "Euler": Sampler("Euler", diffusers.FlowMatchEulerDiscreteScheduler),
+    "Euler": Sampler("Euler", diffusers.FlowMatchEulerDiscreteScheduler, straight=True),
 }
 """What samples the straight paths of flow models."""
 

@@ -46,13 +46,13 @@ class Encoder:
         plan = texts.plan.component(*self._checkpoint.text_encoders)
         positive, negative = _by_step(texts.positive), _by_step(texts.negative)
         distinct: dict[Hashable, list[int]] = {}
-        for step in range(1, request.steps + 1):
+        for step in range(1, plan.steps + 1):
             distinct.setdefault((plan.state(step), positive[step - 1], negative[step - 1]), []).append(step)
         found: dict[int, Conditioning] = {}
         for steps in distinct.values():
             made = self._conditioning(request, texts, plan, steps[0])
             found.update(dict.fromkeys(steps, made))
-        return tuple(found[step] for step in range(1, request.steps + 1))
+        return tuple(found[step] for step in range(1, plan.steps + 1))
 
     def _conditioning(self, request: GenerationRequest, texts: Texts, plan: PatchPlan, step: int) -> Conditioning:
         stages = _by_step(texts.positive)[step - 1], _by_step(texts.negative)[step - 1]

@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from PIL.Image import Image
-from torch import Tensor
-
-from app.diffusion.decoding import decode
 from app.diffusion.device import OutOfMemory, Placement, choose_placement
-from app.diffusion.sampling import Sampled, sample
+from app.engine.clock import Clock, Report
 from app.engine.engine import Keep
 from app.engine.jobs import Control
 from app.engine.library import Library
 from app.engine.model import LoadedModel, MemoryChoice, ModelHolder
+from app.engine.passes import Painter
 from app.engine.prompts import Prepared, prepare
 from app.engine.reading import Reading, read_prompts, refuse
 from app.errors import CheckpointError, Problem
-from app.generation.infotext import format_hashes, format_infotext
+from app.generation.infotext import INIT_HASH, format_hashes, format_infotext
 from app.generation.request import SEED_LIMIT, GenerationRequest
-from app.generation.result import GeneratedImage, GenerationResult, NetworkUse, Progress
+from app.generation.result import GeneratedImage, GenerationResult, NetworkUse
 from app.plugins import Extensions
 from app.settings import SettingsStore
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(slots=True)
-class Clock:
-    """Where a job stands: steps done of all its runs, and the seconds that each part has taken."""
-
-    report: Report
-    control: Control
-    images: int = 1
-    steps: int = 0
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-    sampling: float = 0.0
-    timings: dict[str, float] = field(default_factory=dict)
-    state: str = "loading"
-
-    @contextmanager
-    def part(self, state: str) -> Iterator[None]:
-        """Time a part of the job, and say that it has begun."""
-        self.state = state
-        self.tell()
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings[state] = self.timings.get(state, 0.0) + time.perf_counter() - began
-
-    def tell(self, preview: Image | None = None, message: str = "") -> None:
-        """Report the job as it stands."""
-        now = time.perf_counter()
-        remaining = self.sampling / self.done * (self.steps - self.done) if self.done else None
-        elapsed = now - self.began
-        self.report(
-            Progress(self.state, self.done, self.steps, 0, self.images, 0, elapsed, remaining, preview, message)
-        )
 
 
 @dataclass(slots=True)
@@ -91,7 +50,7 @@ class StudioGenerator:
         readings = [read_prompts(run, self._library, self._settings.current.networks) for run in self._runs(request)]
         for reading in readings:
             refuse(reading.problems)
-        clock.steps = sum(reading.request.steps for reading in readings)
+        clock.steps = sum(reading.steps for reading in readings)
         outcome = Outcome()
         for reading in readings:
             if control.interrupted:
@@ -136,6 +95,7 @@ class StudioGenerator:
         runs = [images[0]]
         for before, image in pairwise(images):
             follows = image == replace(before, seed=(before.seed + 1) % SEED_LIMIT)
+            follows = follows and image.init_image is before.init_image
             if follows and runs[-1].batch_size < request.batch_size:
                 runs[-1] = replace(runs[-1], batch_size=runs[-1].batch_size + 1)
             else:
@@ -144,6 +104,7 @@ class StudioGenerator:
 
     def _make(self, reading: Reading, clock: Clock, outcome: Outcome, keep: Keep) -> None:
         """Make one run's images; once, with a thriftier placement if the device's memory runs out."""
+        begun = clock.done
         try:
             self._attempt(reading, clock, outcome, keep, self._placement())
         except OutOfMemory as error:
@@ -152,6 +113,7 @@ class StudioGenerator:
                 raise
             self._thrift = True
             self._holder.free()
+            clock.done = begun
             outcome.problems[Problem("warning", f"{error.message} Trying again: {thriftier}.", source="device")] = None
             self._attempt(reading, clock, outcome, keep, thriftier)
 
@@ -169,51 +131,20 @@ class StudioGenerator:
             prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
         outcome.networks |= {(use.kind, use.name): use for use in prepared.uses}
-        sampled, pictures = self._pictures(prepared, model, clock)
-        for index, picture in enumerate(pictures):
+        painted = Painter(model, clock, self._settings.current.previews.every).paint(prepared)
+        for index, picture in enumerate(painted.pictures):
             single = prepared.request.single(index)
-            cut_short = sampled.steps if sampled.steps < run.steps else None
+            cut_short = painted.steps if painted.steps < reading.steps else None
             image = GeneratedImage(picture, single, infotext(single, prepared, model, cut_short))
             outcome.images.append(keep(image))
-
-    def _pictures(self, prepared: Prepared, model: LoadedModel, clock: Clock) -> tuple[Sampled, tuple[Image, ...]]:
-        """Encode, sample and decode under the plan's weights. A skipped run has no pictures."""
-        checkpoint, request = model.checkpoint, prepared.request
-        denoisers = [name for name in checkpoint.components if name in ("unet", "transformer", "transformer_2")]
-        every = self._settings.current.previews.every
-        previewer = model.previewer if every else None
-        latest: list[Tensor] = []
-        skipped = False
-
-        def after_step(step: int, latents: Tensor, denoised: Tensor) -> bool:
-            nonlocal skipped
-            latest[:] = [denoised]
-            clock.done += 1
-            clock.sampling = clock.timings.get("sampling", 0.0) + time.perf_counter() - sampling_began
-            shown = previewer(denoised[0]) if previewer and step % every == 0 else None
-            clock.tell(shown)
-            skipped = clock.control.take_skip()
-            return skipped or clock.control.interrupted
-
-        with clock.part("encoding"):
-            conditionings = model.encoder.conditionings(request, prepared.texts)
-        plan = prepared.plan.component(*denoisers)
-        with clock.part("sampling"), model.networked(plan, prepared.influences) as at:
-            sampling_began = time.perf_counter()
-            sampled = sample(
-                checkpoint, request, lambda step: conditionings[step - 1], before_step=at, after_step=after_step
-            )
-        if skipped:
-            clock.done += request.steps - sampled.steps
-            return sampled, ()
-        whole = sampled.steps == request.steps
-        with clock.part("decoding"), model.patcher.patched(prepared.plan.component("vae"), first=sampled.steps):
-            return sampled, decode(checkpoint, sampled.latents if whole else latest[0]).images
 
 
 def infotext(request: GenerationRequest, prepared: Prepared, model: LoadedModel, cut_short: int | None) -> str:
     """The text an image carries: its request, and the hashes of everything that made it."""
     extras: dict[str, str | int] = {"Model hash": model.checkpoint.sha}
+    if request.init_image is not None:
+        # As the web UI takes it, so that the two agree on which picture it was.
+        extras[INIT_HASH] = hashlib.md5(request.init_image.tobytes(), usedforsecurity=False).hexdigest()
     loras = [(network.use.name, network.use.sha256) for network in prepared.bound.networks]
     if loras:
         extras["Lora hashes"] = format_hashes(loras)

@@ -10,6 +10,7 @@ from app.engine.model import LoadedModel
 from app.engine.networks import Bound
 from app.engine.reading import Reading, allowed, refuse
 from app.errors import Problem
+from app.generation.passes import Pass
 from app.generation.request import GenerationRequest
 from app.generation.result import NetworkUse
 from app.patching.hypernet import Influences, influences
@@ -21,9 +22,13 @@ HYPERNET = "hypernet"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request whose prompts can be generated as written. `problems` are warnings alone."""
+    """A request whose prompts can be generated as written, over one of its passes.
+
+    `hires` is the same for the second pass, where there is one; `problems` are warnings alone, of both.
+    """
 
     request: GenerationRequest
+    over: Pass
     texts: Texts
     bound: Bound
     plan: PatchPlan
@@ -31,6 +36,7 @@ class Prepared:
     influences: Influences
     word_hashes: tuple[tuple[str, str], ...]
     problems: tuple[Problem, ...]
+    hires: Prepared | None = None
 
     @property
     def uses(self) -> tuple[NetworkUse, ...]:
@@ -46,11 +52,11 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
             setting `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
     """
     request = reading.request
-    components = model.checkpoint.components
+    components, steps = model.checkpoint.components, reading.over.planned
     bound = model.binder.bind([pair for pair in reading.files if pair[0].kind != HYPERNET], settings.loader)
-    planned = plan(bound.pairs, components, request.steps)
+    planned = plan(bound.pairs, components, steps)
     hypernetworks = model.hypernetworks.bind([pair for pair in reading.files if pair[0].kind == HYPERNET])
-    influence = influences(hypernetworks.pairs, components, request.steps)
+    influence = influences(hypernetworks.pairs, components, steps)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     words = model.words.find(texts, [match for _, match in bound.pairs])
     found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems)
@@ -60,4 +66,8 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
     hashes = tuple(sorted(words.hashes.items()))
     said = Texts(reading.positive, reading.negative, words.vocabulary, planned, networks, (hashes, networks))
-    return Prepared(request, said, bound, planned, hypernetworks, influence, hashes, problems)
+    hires = prepare(reading.hires, model, settings) if reading.hires else None
+    problems = tuple(dict.fromkeys((*problems, *(hires.problems if hires else ()))))
+    return Prepared(
+        request, reading.over, said, bound, planned, hypernetworks, influence, hashes, problems, hires=hires
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from app.engine.library import Library
 from app.engine.triggers import Applied, TriggerOptions, apply_triggers
 from app.errors import NetworkError, Problem, PromptError
+from app.generation.passes import Pass, first_pass, second_pass
 from app.generation.request import GenerationRequest
 from app.networks.record import NetworkFile
 from app.prompt.edit import tags
@@ -24,33 +25,52 @@ class Reading:
     """Both prompts over the steps, with trigger words applied; the tags whose network was found, and what is wrong.
 
     `request` is the one that was read, made to say all that was decided: its prompt holds the trigger words.
+    `hires` is the same for the second pass, where there is one; `problems` are those of both.
     """
 
     request: GenerationRequest
+    over: Pass
     positive: PromptSchedule
     negative: PromptSchedule
     files: tuple[tuple[ScheduledNetwork, NetworkFile], ...]
     applied: Applied
     problems: tuple[Problem, ...]
+    hires: Reading | None = None
+
+    @property
+    def steps(self) -> int:
+        """The steps of all passes."""
+        return self.over.steps + (self.hires.steps if self.hires else 0)
 
 
 def read_prompts(request: GenerationRequest, library: Library, settings: NetworkSettings) -> Reading:
-    """Read both prompts of a request. Never raises on their text."""
+    """Read both prompts of a request, for each of its passes. Never raises on their text."""
     options = ScheduleOptions(
         settings.default_strength if request.default_strength is None else request.default_strength,
         request.schedule_separator or settings.schedule_separator,
         library.tags,
     )
     applied = triggered(request.prompt, library, settings)
-    positive = schedule(applied.prompt, request.steps, options)
-    negative = schedule(request.negative_prompt, request.steps, options)
-    files, missing = _files(positive.networks, library)
     request = replace(request, prompt=applied.prompt)
-    if positive.networks:
+    first, second = first_pass(request), second_pass(request)
+    if tags(applied.prompt, library.tags):
         request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
-    ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
-    problems = (*ordered, *negative_problems(negative))
-    return Reading(request, positive, negative, files, applied, allowed(problems, settings))
+
+    def read(over: Pass) -> Reading:
+        positive, negative = (
+            schedule(prompt, over.planned, options, hires=over is second, base_steps=first.planned)
+            for prompt in (request.prompt, request.negative_prompt)
+        )
+        files, missing = _files(positive.networks, library)
+        ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
+        problems = (*ordered, *negative_problems(negative))
+        return Reading(request, over, positive, negative, files, applied, allowed(problems, settings))
+
+    reading = read(first)
+    if second is None:
+        return reading
+    hires = read(second)
+    return replace(reading, hires=hires, problems=tuple(dict.fromkeys((*reading.problems, *hires.problems))))
 
 
 def allowed(problems: Iterable[Problem], settings: NetworkSettings) -> tuple[Problem, ...]:

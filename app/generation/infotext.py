@@ -20,17 +20,18 @@ from typing import Any
 
 from app import __version__
 from app.errors import Problem, RequestError
-from app.generation.request import WHOLE_NUMBERS, GenerationRequest
+from app.generation.request import BOUNDS, WHOLE_NUMBERS, GenerationRequest
 
 Value = str | int | float
 
 NEGATIVE = "Negative prompt:"
+INIT_HASH = "Init image hash"
 EXACT_PROMPT = "Exact prompt"
 EXACT_NEGATIVE = "Exact negative prompt"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Size", "Model hash", "Model",
     "VAE hash", "VAE", "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength",
-    "Conditional mask weight", "Clip skip", "Batch count", "Batch size", "Init image hash", "RNG", "Tiling",
+    "Conditional mask weight", "Clip skip", "Batch count", "Batch size", INIT_HASH, "RNG", "Tiling",
 )  # fmt: skip
 """The order other tools write; what is not named here follows, as given, before the version."""
 
@@ -38,12 +39,14 @@ FIELDS: Mapping[str, str] = {
     "Steps": "steps", "Sampler": "sampler", "Schedule type": "schedule_type", "CFG scale": "cfg_scale", "Seed": "seed",
     "Model": "checkpoint", "VAE": "vae", "Clip skip": "clip_skip", "Batch count": "batch_count",
     "Batch size": "batch_size", "Emphasis": "emphasis", "Default strength": "default_strength",
-    "Schedule separator": "schedule_separator",
+    "Schedule separator": "schedule_separator", "Denoising strength": "denoising_strength",
+    "Hires upscale": "hires_scale", "Hires steps": "hires_steps", "Hires upscaler": "hires_upscaler",
 }  # fmt: skip
 """Keys that are fields of a request; `Size` is two of them."""
 
 OMITTED_DEFAULTS = (
     "Model", "VAE", "Clip skip", "Batch count", "Batch size", "Emphasis", "Default strength", "Schedule separator",
+    "Denoising strength", "Hires upscale", "Hires steps", "Hires upscaler",
 )  # fmt: skip
 SCHEDULE_SUFFIXES = ("SGM Uniform", "Karras", "Exponential", "Polyexponential", "Uniform", "Beta")
 
@@ -52,7 +55,7 @@ _PAIR = re.compile(r'\s{0,9}(\w[\w \-/]{1,63}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEFAULTS = GenerationRequest()
-_TYPES: Mapping[str, type] = dict.fromkeys(WHOLE_NUMBERS, int) | {"cfg_scale": float, "default_strength": float}
+_TYPES: Mapping[str, type] = dict.fromkeys([name for name, _, _ in BOUNDS], float) | dict.fromkeys(WHOLE_NUMBERS, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ def parse_infotext(text: str) -> ParsedInfotext:
         prompt, negative = pairs.pop(EXACT_PROMPT), pairs.pop(EXACT_NEGATIVE, "")
     if text.strip():
         values |= {"prompt": prompt, "negative_prompt": negative}
+    if pairs:  # Who makes a second pass says so.
+        values["hires_scale"] = 1
     if size := _SIZE.fullmatch(pairs.get("Size", "")):
         values |= {"width": size[1], "height": size[2]}
         del pairs["Size"]
@@ -95,6 +100,9 @@ def parse_infotext(text: str) -> ParsedInfotext:
     if "sampler" in values and "schedule_type" not in values:
         values["sampler"], values["schedule_type"] = split_sampler(str(values["sampler"]))
     request, problems = _filled(values)
+    if INIT_HASH in pairs:
+        said = "The image was made from a picture, which its text does not hold."
+        problems = (*problems, Problem("warning", said, hint="Give that picture too.", source="init_image"))
     pairs.pop("Version", None)
     refused = {problem.source for problem in problems}
     return ParsedInfotext(request, pairs, frozenset(values) - refused, problems)
@@ -133,13 +141,20 @@ def _pairs(request: GenerationRequest, extras: Mapping[str, Value]) -> dict[str,
     """Every key of the last line with its value as it stands there, in order."""
     known: dict[str, Value] = {key: getattr(request, name) for key, name in FIELDS.items()}
     for key in OMITTED_DEFAULTS:
-        if known[key] == getattr(_DEFAULTS, FIELDS[key]):
+        if known[key] == getattr(_DEFAULTS, FIELDS[key]) and key not in _in_force(request):
             del known[key]
     known |= {"Size": f"{request.width}x{request.height}"}
     values: dict[str, Value] = {**extras, **known, "Version": f"Patchbay {__version__}"}
     last = ("Emphasis", "Version")
     rest = [key for key in values if key not in ORDER and key not in last]
     return {key: _quoted(values[key]) for key in (*ORDER, *rest, *last) if key in values}
+
+
+def _in_force(request: GenerationRequest) -> tuple[str, ...]:
+    """The keys that are said even of a default, because a pass begins with a picture."""
+    if request.hires_scale > 1:
+        return "Denoising strength", "Hires upscaler"
+    return () if request.init_image is None else ("Denoising strength",)
 
 
 def _line(pairs: Mapping[str, str]) -> str:

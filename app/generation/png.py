@@ -5,18 +5,22 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from app.errors import RequestError, StorageError
+from app.generation.request import LARGEST_SIDE
 from app.settings import temporary_file
 
 KEY = "parameters"
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_FILE_BYTES = 64 * 2**20
 MAX_TEXT_CHARACTERS = 2**20
+MAX_PIXELS = LARGEST_SIDE**2
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 # What Pillow's readers raise on a file made to break them.
@@ -58,18 +62,42 @@ def read_infotext(source: Path | bytes) -> str:
         RequestError: `source` is not such an image, is too large, or cannot be read.
     """
     name = source.name if isinstance(source, Path) else "image"
+    with _opened(source, name) as image:
+        text = _text(image)
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise RequestError(f"Its text is longer than {MAX_TEXT_CHARACTERS} characters.", where=name)
+    return text
+
+
+def read_picture(source: Path | bytes, where: str = "") -> Image.Image:
+    """A picture as RGB, turned the way its camera was held; what is transparent shows white.
+
+    Raises:
+        RequestError: `source` is not a PNG, JPEG, WebP or GIF, is too large, or cannot be read; `where` it stands.
+    """
+    name = where or (source.name if isinstance(source, Path) else "image")
+    with _opened(source, name) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise RequestError(f"It has more than {MAX_PIXELS} pixels.", where=name)
+        turned = ImageOps.exif_transpose(image)
+        if not turned.has_transparency_data:
+            return turned.convert("RGB")
+        white = Image.new("RGBA", turned.size, "white")
+        return Image.alpha_composite(white, turned.convert("RGBA")).convert("RGB")
+
+
+@contextmanager
+def _opened(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """An image file of a known format and a bearable size; whatever is wrong with it is told as a RequestError."""
     try:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         if size > MAX_FILE_BYTES:
             raise RequestError(f"{size} bytes are more than the {MAX_FILE_BYTES} that are read.", where=name)
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as image:
-            text = _text(image)
+            yield image
     except _UNREADABLE as error:
         message = "This cannot be read as a PNG, JPEG, WebP or GIF image."
         raise RequestError(message, where=name) from error
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise RequestError(f"Its text is longer than {MAX_TEXT_CHARACTERS} characters.", where=name)
-    return text
 
 
 def _placed(content: bytes, folder: Path, stem: str) -> Path:

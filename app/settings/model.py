@@ -38,6 +38,12 @@ class GenerationSettings(Section):
     emphasis: Literal["None", "Ignore", "Original", "No norm"] = Field(
         "Original", title="Emphasis", description="How (word:1.2) acts: as text, not at all, or with or without norm."
     )
+    hires_scale: float = Field(1.0, ge=1, le=8, title="Hires scale", description="Of a second pass; 1: none.")
+    hires_steps: int = Field(0, ge=0, le=1000, title="Hires steps", description="0: as many as the first pass.")
+    hires_upscaler: str = Field("Latent", title="Hires upscaler")
+    denoising_strength: float = Field(
+        0.75, ge=0, le=1, title="Denoising strength", description="How much of a larger or given picture is made anew."
+    )
 
 
 class NetworkSettings(Section):

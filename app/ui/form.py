@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from app.engine.library import Library
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES, Choice
-from app.generation.request import EMPHASIS_MODES
+from app.generation.request import EMPHASIS_MODES, UPSCALERS
 from app.settings.model import GenerationSettings
 
 AUTOMATIC = "Automatic"
@@ -33,6 +33,10 @@ IDS = {
     "emphasis": "txt2img_emphasis",
     "default_strength": "txt2img_default_strength",
     "schedule_separator": "txt2img_schedule_separator",
+    "hires_scale": "txt2img_hr_scale",
+    "hires_steps": "txt2img_hires_steps",
+    "hires_upscaler": "txt2img_hr_upscaler",
+    "denoising_strength": "txt2img_denoising_strength",
 }
 """The element of each field: the ids that users of other web UIs know from their scripts."""
 ACTIVE: dict[str, Any] = {"interactive": True, "render": False}
@@ -62,6 +66,10 @@ class Form:
     emphasis: gr.Dropdown
     default_strength: gr.Number
     schedule_separator: gr.Dropdown
+    hires_scale: gr.Slider
+    hires_steps: gr.Slider
+    hires_upscaler: gr.Dropdown
+    denoising_strength: gr.Slider
     generate: gr.Button
     interrupt: gr.Button
     skip: gr.Button
@@ -110,6 +118,10 @@ class _Controls:
             "emphasis": self.choice("Emphasis", "emphasis", EMPHASIS_MODES),
             "default_strength": self.default_strength(),
             "schedule_separator": self.schedule_separator(),
+            "hires_scale": self.slider("Upscale by (1: off)", "hires_scale", (1, 4, 0.05)),
+            "hires_steps": self.slider("Hires steps (0: as many)", "hires_steps", (0, 150, 1)),
+            "hires_upscaler": self.choice("Upscaler", "hires_upscaler", UPSCALERS),
+            "denoising_strength": self.slider("Denoising strength", "denoising_strength", (0, 1, 0.01)),
         }
 
     def choice(self, label: str, field: str, names: Sequence[str], **layout: Any) -> gr.Dropdown:

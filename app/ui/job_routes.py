@@ -27,6 +27,8 @@ KEPT = {"cache-control": "private, max-age=31536000, immutable"}
 """An image never changes, and is nobody else's to keep."""
 FOREIGN = 4403
 """The WebSocket close code for a page that is not ours."""
+FIELDS = frozenset(field.name for field in fields(GenerationRequest)) - {"init_image"}
+"""What a form can send."""
 TEXTS = frozenset(field.name for field in fields(GenerationRequest) if isinstance(field.default, str)) | {
     "schedule_separator"
 }
@@ -80,7 +82,7 @@ def request_of(values: dict[str, Any]) -> GenerationRequest:
     Raises:
         RequestError: a value is of the wrong type or out of bounds, or there is no such field.
     """
-    if unknown := sorted(set(values) - {field.name for field in fields(GenerationRequest)}):
+    if unknown := sorted(set(values) - FIELDS):
         raise RequestError("There is no such field.", where=", ".join(unknown)[:80])
     filled = {name: _typed(name, value) for name, value in values.items() if value not in (None, "")}
     return GenerationRequest(**filled).checked()

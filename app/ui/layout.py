@@ -94,6 +94,11 @@ def _generation_settings(form: Form) -> None:
             form.seed.render()
             form.seed_random.render()
             form.seed_reuse.render()
+        with gr.Accordion("Hires. fix", open=False, elem_id="txt2img_hr"), gr.Row():
+            form.hires_upscaler.render()
+            form.hires_scale.render()
+            form.hires_steps.render()
+            form.denoising_strength.render()
         with gr.Accordion("How prompts are read", open=False), gr.Row():
             form.emphasis.render()
             form.default_strength.render()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.engine.jobs import JobView, Snapshot
+from app.generation.passes import steps_per_image
 from app.generation.result import GeneratedImage, NetworkUse
 
 
@@ -33,7 +34,7 @@ def _unfinished(job: JobView) -> dict[str, Any]:
         "message": progress.message,
         "width": job.request.width,
         "height": job.request.height,
-        "stepsEach": job.request.steps,
+        "stepsEach": steps_per_image(job.request),
         "preview": f"/app/preview/{job.id}?v={version}" if version else None,
     }
 

@@ -77,7 +77,7 @@ EXHIBITS = (
         ),
         Lesson(trigger="inkline", touch=outline),
         notes="A style as LoCon: the convolutions learn too.",
-    ),  # fmt: skip
+    ),
     Exhibit(
         NetworkOptions(
             "party-hat",
@@ -93,7 +93,7 @@ EXHIBITS = (
         ),
         Lesson(trigger="partyhat", touch=party_hat, mix=CENTRED),
         notes="A concept as LoKr. Made for single objects in the middle of the picture.",
-    ),  # fmt: skip
+    ),
     Exhibit(
         NetworkOptions(
             "size-slider",
@@ -107,7 +107,7 @@ EXHIBITS = (
         Lesson(mix=CENTRED, size="large"),
         Lesson(mix=CENTRED, size="small"),
         notes="A slider: use it from -1.5 to 1.5, with a prompt that does not name a size.",
-    ),  # fmt: skip
+    ),
 )
 
 

@@ -139,6 +139,7 @@ def test_an_infotext_fills_the_fields_that_are_not_given(studio: Studio) -> None
     assert (request.prompt, request.sampler, request.seed, request.cfg_scale) == ("a dog", "Heun", 77, 5)
 
 
+WHITE = base64.b64encode(png_bytes(Image.new("RGB", (32, 16), "white"), "")).decode()
 BAD = [
     ("txt2img", {"cfg_scale": "nan"}, 422), ("txt2img", {"cfg_scale": 1e300}, 422), ("txt2img", {"width": 0}, 422),
     ("txt2img", {"width": 10**6}, 422), ("txt2img", {"steps": 10**12}, 422), ("txt2img", {"seed": "x"}, 422),
@@ -146,7 +147,18 @@ BAD = [
     ("txt2img", {"override_settings": {"sd_model_checkpoint": "none"}}, 422),
     ("txt2img", {"override_settings": {"CLIP_stop_at_last_layers": "two"}}, 422),
     ("txt2img", {"override_settings": {"sd_vae": ["x"]}}, 422), ("txt2img", {"prompt": "fail"}, 422),
-    ("txt2img", [], 422), ("txt2img", {"enable_hr": True}, 422), ("txt2img", {"script_name": "xyz"}, 422),
+    ("txt2img", [], 422), ("txt2img", {"script_name": "xyz"}, 422),
+    ("txt2img", {"enable_hr": True, "hr_resize_x": 1024}, 422), ("txt2img", {"enable_hr": True, "hr_scale": 1}, 422),
+    ("txt2img", {"enable_hr": True, "hr_upscaler": "Magic"}, 422),
+    ("txt2img", {"enable_hr": True, "hr_scale": 1e9}, 422),
+    ("txt2img", {"enable_hr": True, "hr_prompt": "another"}, 422),
+    ("txt2img", {"enable_hr": True, "denoising_strength": 1.5}, 422),
+    ("img2img", {}, 404), ("img2img", {"init_images": []}, 404), ("img2img", {"init_images": ["http://x/a.png"]}, 422),
+    ("img2img", {"init_images": [base64.b64encode(b"no image").decode()]}, 422),
+    ("img2img", {"init_images": [WHITE], "denoising_strength": -1}, 422),
+    ("img2img", {"init_images": [WHITE], "denoising_strength": "nan"}, 422),
+    ("img2img", {"init_images": [WHITE], "mask": WHITE}, 422), ("img2img", {"init_images": [WHITE] * 2}, 422),
+    ("img2img", {"init_images": [WHITE], "resize_mode": 2}, 422),
     ("options", {"CLIP_stop_at_last_layers": 99}, 422), ("options", {"sd_model_checkpoint": "../../etc/passwd"}, 422),
     ("png-info", {"image": "&&&"}, 422), ("png-info", {"image": base64.b64encode(b"no image").decode()}, 422),
     ("png-info", {}, 422),
@@ -218,6 +230,34 @@ def test_the_lists_have_the_shapes_that_clients_read(studio: Studio) -> None:
     assert studio.client.get_cmd_flags()["api"]
     studio.client.refresh_checkpoints()
     assert studio.client.skip() is None
+
+
+def test_the_usual_client_asks_for_a_second_pass(studio: Studio) -> None:
+    result = studio.client.txt2img(
+        prompt="a cat", width=64, height=64, enable_hr=True, hr_scale=1.5, hr_second_pass_steps=7,
+        hr_upscaler=webuiapi.HiResUpscaler.LatentNearestExact, denoising_strength=0.4,
+    )  # fmt: skip
+    request = parse_infotext(result.info["infotexts"][0]).request
+    told = (request.hires_scale, request.hires_steps, request.hires_upscaler, request.denoising_strength)
+    assert told == (1.5, 7, "Latent (nearest-exact)", 0.4)
+    assert result.info["denoising_strength"] == 0.4
+    once = parse_infotext(studio.client.txt2img(prompt="a cat").info["infotexts"][0]).request
+    assert (once.hires_scale, once.denoising_strength) == (1, 0.75)
+    names = [mode["name"] for mode in studio.get("latent-upscale-modes")]
+    assert names[0] == "Latent" and {"Lanczos"} <= {each["name"] for each in studio.get("upscalers")}
+
+
+def test_the_usual_client_gives_a_picture_to_begin_with(studio: Studio) -> None:
+    picture = Image.new("RGBA", (48, 24), (255, 0, 0, 0))
+    result = studio.client.img2img(images=[picture], prompt="a cat", width=64, height=32, denoising_strength=0.3)
+    assert result.image.size == (64, 32)
+    assert (result.info["denoising_strength"], result.parameters["init_images"]) == (0.3, None)
+    seen = studio.painter.requests[-1]
+    assert seen.init_image is not None and seen.init_image.getpixel((0, 0)) == (255, 255, 255)
+    plain = {"init_images": [WHITE], "width": 32, "height": 32, "resize_mode": 1, "steps": 1}
+    studio.post("img2img", plain).raise_for_status()
+    assert studio.painter.requests[-1].init_image.size == (32, 32)
+    assert studio.painter.requests[-1].denoising_strength == 0.75
 
 
 def test_options_are_the_settings_under_the_names_that_clients_know(studio: Studio) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import webuiapi
 from fastapi import FastAPI
 from PIL import Image
 
@@ -84,9 +85,37 @@ def test_the_api_gives_the_same_pixels(run: Run, models: Path, tmp_path: Path) -
     assert pixels(io.BytesIO(content)) == expected
 
 
+def test_a_picture_to_begin_with_gives_the_same_pixels_from_the_usual_client(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    picture = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
+    picture.save(tmp_path / "start.png")
+    options = ("--init", str(tmp_path / "start.png"), "--denoising", "0.6", "--sampler", "Heun")
+    expected = pixels(run("a cat", "--seed", "3", *options)["file"])
+    larger = run("a cat", "--seed", "3", "--hires-scale", "1.5", "--hires-steps", "1", "--hires-denoising", "0.4")
+    with Image.open(larger["file"]) as made:
+        assert made.size == (96, 96) and "Hires upscale: 1.5" in made.info["parameters"]
+    settings = SettingsStore(tmp_path, {"paths.models": models, "device.device": "cpu"})
+    engine = open_engine(settings, Extensions())
+    app = FastAPI()
+    app.include_router(router(engine, settings))
+    with engine, served(app) as address:
+        client = webuiapi.WebUIApi(baseurl=f"{address}/sdapi/v1", sampler="Heun", steps=2)
+        size = {"seed": 3, "width": 64, "height": 64}
+        ours = client.img2img(images=[picture], prompt="a cat", denoising_strength=0.6, **size)
+        twice = client.txt2img(
+            prompt="a cat", enable_hr=True, hr_scale=1.5, hr_second_pass_steps=1, denoising_strength=0.4,
+            sampler_name="Euler a", **size,
+        )  # fmt: skip
+    assert ours.image.tobytes() == expected
+    assert twice.image.tobytes() == pixels(larger["file"])
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        ["--init", "/etc/hostname"], ["--init", "nowhere.png"], ["--hires-scale", "0.5"], ["--denoising", "2"],
+        ["--hires-upscaler", "Magic"],
         ["--size", "0x64"], ["--size", "100000x64"], ["--size", "65x64"], ["--cfg", "nan"], ["--steps", "0"],
         ["--seed", "-2"], ["--sampler", "Magic"], ["--schedule-type", "Magic"], ["--model", "no such model"],
         ["--vae", "../../etc/passwd"], ["--device", "toaster"], ["--dtype", "fp3"], ["--out", "/proc/nowhere/x.png"],

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from app.generation.infotext import (
     ORDER,
@@ -16,7 +17,7 @@ from app.generation.infotext import (
     parse_infotext,
     split_sampler,
 )
-from app.generation.request import BOUNDS, EMPHASIS_MODES, WHOLE_NUMBERS, GenerationRequest
+from app.generation.request import BOUNDS, EMPHASIS_MODES, UPSCALERS, WHOLE_NUMBERS, GenerationRequest
 
 AWKWARD = st.lists(
     st.sampled_from(
@@ -25,6 +26,7 @@ AWKWARD = st.lists(
     ),
     max_size=8,
 ).map("".join)  # fmt: skip
+PICTURE = Image.new("RGB", (8, 8))
 TEXT = st.one_of(st.text(), AWKWARD, st.text(st.characters()))
 NUMBERS = {name: st.integers(int(low), int(high)) for name, low, high in BOUNDS if name in WHOLE_NUMBERS}
 
@@ -35,6 +37,8 @@ def requests() -> st.SearchStrategy[GenerationRequest]:
     fields |= NUMBERS | {"width": sizes, "height": sizes, "cfg_scale": st.floats(0, 100)}
     fields |= {"emphasis": st.sampled_from(EMPHASIS_MODES), "default_strength": st.none() | st.floats(-10, 10)}
     fields |= {"schedule_separator": st.sampled_from([None, "switch", "ramp"])}
+    fields |= {"hires_scale": st.floats(1, 8), "hires_upscaler": st.sampled_from(UPSCALERS)}
+    fields |= {"init_image": st.none() | st.just(PICTURE), "denoising_strength": st.floats(0, 1)}
     assert fields.keys() == {field.name for field in dataclasses.fields(GenerationRequest)}
     return st.builds(GenerationRequest, **fields)
 
@@ -102,7 +106,7 @@ def test_the_text_of_another_tool_is_read() -> None:
         prompt="masterpiece, <lora:ink:0.8>\nsecond line: with, colons: and commas",
         negative_prompt="bad, worse\nand more",
         steps=28, sampler="DPM++ 2M", schedule_type="Karras", cfg_scale=5.5, seed=2**32 - 1, width=640, height=960,
-        checkpoint="v1-5", clip_skip=2,
+        checkpoint="v1-5", clip_skip=2, hires_scale=2, denoising_strength=0.7,
     )  # fmt: skip
     assert parsed.extras["ENSD"] == "31337"
     assert parse_hashes(parsed.extras["Lora hashes"]) == {"ink": "123abcdef456", "b c": "789abcdef012"}

@@ -93,6 +93,8 @@ def test_an_image_is_its_owners_alone_and_carries_its_text(tab: TestClient) -> N
         ({"seed": True}, "seed"),
         ({"emphasis": "Loud"}, "emphasis"),
         ({"colour": 1}, "colour"),
+        ({"init_image": 1}, "init_image"),
+        ({"hires_upscaler": "Magic"}, "hires_upscaler"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(tab: TestClient, values: dict[str, object], field: str) -> None:
@@ -183,4 +185,4 @@ print(any(type(finder).__module__.startswith("app.ui") for finder in sys.meta_pa
 def test_every_field_of_a_request_has_its_control() -> None:
     from app.ui.form import IDS
 
-    assert set(IDS) == {field.name for field in fields(GenerationRequest)}
+    assert set(IDS) == {field.name for field in fields(GenerationRequest)} - {"init_image"}
