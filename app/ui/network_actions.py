@@ -54,21 +54,45 @@ def action_routes(engine: Engine, settings: SettingsStore, shelves: Shelves, mar
     routes = APIRouter()
     trash = settings.data / "trash"
 
-    def act(kind: str, key: str, change: Saved) -> Response:
-        """Change a network's files, then look at its folder again."""
-        try:
-            file = shelves.find(kind, key)
-            answer = change(file)
-            shelves.catalogs[file.kind].refresh()
-        except PatchbayError as error:
-            return JSONResponse(error.as_json(), 422)
-        return JSONResponse(answer)
-
     @routes.post("/app/networks/{kind}/notes/{key}")
     def write_notes(kind: str, key: str, notes: Notes) -> Response:
         """Save notes beside the network, in the file that other web UIs share."""
-        return act(kind, key, lambda file: _noted(file, notes))
+        return _acted(shelves, kind, key, lambda file: _noted(file, notes))
 
+    @routes.post("/app/networks/{kind}/rename/{key}")
+    def rename(kind: str, key: str, name: Annotated[str, Body(embed=True, max_length=200)]) -> Response:
+        """Give the network, and what lies beside it, another name in its folder."""
+
+        def change(file: NetworkFile) -> dict[str, Any]:
+            new = rename_network(file, name, shelves.catalogs[file.kind].entries())
+            marks.rename(file.kind, file.name, new)
+            return {"name": new, "key": network_key(replace(file, name=new))}
+
+        return _acted(shelves, kind, key, change)
+
+    @routes.post("/app/networks/{kind}/delete/{key}")
+    def delete(kind: str, key: str) -> Response:
+        """Move the network, and what lies beside it, to the trash."""
+        catalog = shelves.catalogs
+        return _acted(shelves, kind, key, lambda file: _deleted(file, trash, catalog[file.kind].entries()))
+
+    _add_preview(routes, engine, shelves, trash)
+    _add_favourites(routes, shelves, marks)
+    return routes
+
+
+def _acted(shelves: Shelves, kind: str, key: str, change: Saved) -> Response:
+    """Change a network's files, then look at its folder again."""
+    try:
+        file = shelves.find(kind, key)
+        answer = change(file)
+        shelves.catalogs[file.kind].refresh()
+    except PatchbayError as error:
+        return JSONResponse(error.as_json(), 422)
+    return JSONResponse(answer)
+
+
+def _add_preview(routes: APIRouter, engine: Engine, shelves: Shelves, trash: Path) -> None:
     @routes.post("/app/networks/{kind}/preview/{key}")
     def set_preview(kind: str, key: str, picture: Picture, owner: Owner) -> Response:
         """Make an image of this browser's the network's picture."""
@@ -83,27 +107,7 @@ def action_routes(engine: Engine, settings: SettingsStore, shelves: Shelves, mar
             _write_picture(file, image.image, image.infotext)
             return {"saved": True}
 
-        return act(kind, key, change)
-
-    @routes.post("/app/networks/{kind}/rename/{key}")
-    def rename(kind: str, key: str, name: Annotated[str, Body(embed=True, max_length=200)]) -> Response:
-        """Give the network, and what lies beside it, another name in its folder."""
-
-        def change(file: NetworkFile) -> dict[str, Any]:
-            new = rename_network(file, name, shelves.catalogs[file.kind].entries())
-            marks.rename(file.kind, file.name, new)
-            return {"name": new, "key": network_key(replace(file, name=new))}
-
-        return act(kind, key, change)
-
-    @routes.post("/app/networks/{kind}/delete/{key}")
-    def delete(kind: str, key: str) -> Response:
-        """Move the network, and what lies beside it, to the trash."""
-        catalog = shelves.catalogs
-        return act(kind, key, lambda file: _deleted(file, trash, catalog[file.kind].entries()))
-
-    _add_favourites(routes, shelves, marks)
-    return routes
+        return _acted(shelves, kind, key, change)
 
 
 def _add_favourites(routes: APIRouter, shelves: Shelves, marks: Marks) -> None:
