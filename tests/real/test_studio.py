@@ -57,7 +57,8 @@ def test_a_prompt_gives_a_picture_of_it_that_the_command_line_gives_too(
 
 def test_a_network_that_is_missing_is_told_and_nothing_is_made(page: Page) -> None:
     asked(page, f"{PROMPT} <lora:no_such_network:1>", steps=4)
-    expect(page.locator("#results")).to_contain_text("No network has this name")
+    expect(page.locator("#explanation .notice")).to_contain_text("No network has this name")
+    expect(page.get_by_text("Your image appears here.")).to_be_visible()
 
 
 def test_interrupt_keeps_the_picture_there_is(page: Page) -> None:
