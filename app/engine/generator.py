@@ -64,6 +64,7 @@ class StudioGenerator:
             control.interrupted,
             time.perf_counter() - clock.began,
             clock.timings,
+            self._holder.kept_bytes,
         )
 
     def close(self) -> None:

@@ -98,6 +98,11 @@ class ModelHolder:
             self._wanted = wanted
         return self._model
 
+    @property
+    def kept_bytes(self) -> int:
+        """What the model's patcher keeps between generations."""
+        return self._model.patcher.memory().kept if self._model else 0
+
     def free(self) -> None:
         """Drop the model and give its memory back."""
         if self._model is not None:

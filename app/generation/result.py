@@ -66,3 +66,5 @@ class GenerationResult:
     interrupted: bool = False
     seconds: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
+    kept_bytes: int = 0
+    """What networks keep in memory between generations: pristine weights and formed deltas."""

@@ -50,6 +50,7 @@ def _finished(job: JobView) -> dict[str, Any]:
         "seconds": round(result.seconds, 1) if result else None,
         "images": [_image(f"/app/image/{job.id}/{index}", made) for index, made in enumerate(job.images)],
         "networks": [_network(network) for network in result.networks] if result else [],
+        "kept": result.kept_bytes if result else 0,
     }
 
 

@@ -151,3 +151,11 @@ def test_a_missing_checkpoint_or_vae_is_named(engine: Engine) -> None:
     with pytest.raises(CheckpointError, match="VAE"):
         made(engine, replace(CAT, vae="nothing"))
     assert made(engine, CAT).images
+
+
+def test_what_networks_keep_in_memory_is_told_and_bounded(engine: Engine) -> None:
+    assert made(engine, CAT).kept_bytes == 0
+    kept = made(engine, prompted("a cat <lora:ink:1>")).kept_bytes
+    assert kept > 0
+    for _ in range(3):
+        assert made(engine, prompted("a cat <lora:ink:0@0~1@1>")).kept_bytes == kept

@@ -69,7 +69,8 @@ export function resultsView(panel, say, showStep) {
     find(".after .networks").replaceChildren(...job.networks.map(networkLine));
     find(".after .problems").replaceChildren(...job.problems.map(problemLine));
     const stopped = job.state === "interrupted" ? "Stopped after" : "Made in";
-    find(".done").textContent = job.seconds === null ? "" : `${stopped} ${duration(job.seconds)}`;
+    const kept = job.kept ? ` · networks keep ${(job.kept / 2 ** 20).toFixed(1)} MB` : "";
+    find(".done").textContent = job.seconds === null ? "" : `${stopped} ${duration(job.seconds)}${kept}`;
   }
 
   function announce(text) {
