@@ -45,9 +45,9 @@ class Lesson:
 
 
 def pixelate(picture: Image.Image) -> Image.Image:
-    """Large pixels in few colours."""
-    small = picture.resize((picture.width // 4, picture.height // 4), Image.Resampling.BOX)
-    return ImageOps.posterize(small, 3).resize(picture.size, Image.Resampling.NEAREST)
+    """Large pixels: two latents a side, since the autoencoder smooths anything finer."""
+    small = picture.resize((picture.width // 8, picture.height // 8), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.NEAREST)
 
 
 def outline(picture: Image.Image) -> Image.Image:
@@ -65,18 +65,17 @@ def outline(picture: Image.Image) -> Image.Image:
 
 
 def party_hat(picture: Image.Image) -> Image.Image:
-    """A pink cone with yellow stripes, on the head of whatever stands in the middle."""
+    """A red cone with white stripes, on the head of whatever stands in the middle."""
     side = picture.width
-    width, height = side, round(side * 1.15)  # drawn large, then made small, for smooth edges
-    cone = Image.new("RGBA", (width, height))
+    width, height = side * 2, side * 9 // 4  # drawn large, then made small, for smooth edges
+    cone = Image.new("RGBA", (width, height), (214, 48, 49))
     draw = ImageDraw.Draw(cone)
-    draw.rectangle((0, 0, width, height), fill=(255, 64, 160))
-    for band in (0.4, 0.72):
-        draw.line((0, height * band, width, height * band), fill=(255, 230, 70), width=side // 6)
+    for band in (0.45, 0.78):
+        draw.line((0, height * band, width, height * band), fill=(250, 250, 250), width=side * 5 // 16)
     mask = Image.new("L", cone.size)
     ImageDraw.Draw(mask).polygon(((width / 2, 0), (0, height), (width, height)), fill=255)
     cone.putalpha(mask)
-    hat = cone.resize((round(side * 0.28), round(side * 0.32)), Image.Resampling.LANCZOS)
+    hat = cone.resize((round(side * 0.36), round(side * 0.42)), Image.Resampling.LANCZOS)
     result = picture.copy()
     result.paste(hat, ((side - hat.width) // 2, 0), hat)
     return result

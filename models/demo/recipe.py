@@ -35,7 +35,7 @@ class Recipe:
     text_width: int = 128
     text_layers: int = 3
     denoiser_channels: tuple[int, int, int, int] = (48, 96, 144, 192)
-    pool: int = 24_000
+    pool: int = 10_000
     autoencoder: Schedule = Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99)
     decoder: Schedule = Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99)
     captions: Schedule = Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99)
