@@ -107,8 +107,8 @@ def judge_pictures(judge: Judge, pictures: list[Image.Image], scenes: list[Scene
     return torch.stack([nouns == noun, colours == colour, counts[kinds] == counts[kind]], dim=1)
 
 
-def held_out_scenes(mix: Mix, number: int, seed: int) -> list[Scene]:
-    """Different scenes, drawn evenly over nouns."""
+def judged_scenes(mix: Mix, number: int, seed: int) -> list[Scene]:
+    """Scenes to be judged by, no two alike."""
     rng = np.random.default_rng(seed)
     scenes: dict[Scene, None] = {}
     while len(scenes) < number:

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from .autoencoder import build_autoencoder, polish_decoder, train_autoencoder
 from .captions import build_text_encoder, train_text_encoder
 from .denoiser import build_denoiser, build_pool, train_denoiser
-from .evaluation import Adherence, contact_sheet, held_out_scenes, measure, train_judge, write_report
+from .evaluation import Adherence, contact_sheet, judged_scenes, measure, train_judge, write_report
 from .export import assemble
 from .pictures import Mix, Painter
 from .tokens import build_tokenizer
@@ -84,7 +84,7 @@ class Workshop:
         judge = train_judge(
             self.painter, Mix(counts=0.3, places=0.2, pairs=0, sizes=0.66), self.recipe.judge, self.folder, 7
         )
-        scenes = held_out_scenes(mix, self.recipe.judged, seed=1234)
+        scenes = judged_scenes(mix, self.recipe.judged, seed=1234)
         adherence, pictures = measure(pipeline, judge, scenes)
         write_report(adherence, self.folder)
         contact_sheet(pictures).save(self.folder / "contact-sheet.png")
