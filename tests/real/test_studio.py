@@ -18,10 +18,10 @@ from tests.real.conftest import ROOT, RealStudio
 PROMPT = "a cat on a blue background"
 
 
-def asked(page: Page, prompt: str, steps: int) -> None:
+def asked(page: Page, prompt: str, steps: int, count: int = 1) -> None:
     """The page, with this prompt at the demo model's size, and Ctrl+Enter pressed."""
     box = opened(page)
-    for name, value in (("Width", "64"), ("Height", "64"), ("Steps", str(steps))):
+    for name, value in (("Width", "64"), ("Height", "64"), ("Steps", str(steps)), ("Batch count", str(count))):
         set_number(page, name, value)
     seed = page.get_by_role("spinbutton", name="Seed")
     seed.fill("7")
@@ -62,7 +62,7 @@ def test_a_network_that_is_missing_is_told_and_nothing_is_made(page: Page) -> No
 
 
 def test_interrupt_keeps_the_picture_there_is(page: Page) -> None:
-    asked(page, f"{PROMPT}, stopped", steps=150)
+    asked(page, f"{PROMPT}, stopped", steps=150, count=50)
     expect(page.get_by_role("progressbar", name="Progress")).not_to_have_attribute("aria-valuenow", "0")
     page.get_by_role("button", name="Interrupt").click()
     expect(infotext(page)).to_contain_text("Interrupted after step")
