@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ class Judge(nn.Module):
         self.body = nn.Sequential(
             *(
                 layer
-                for before, after in zip(channels, channels[1:], strict=False)
+                for before, after in pairwise(channels)
                 for layer in (nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.SiLU())
             ),
             nn.AdaptiveAvgPool2d(4),
