@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .export import export
-from .recipe import Recipe, Workshop, tiny
+from .recipe import SHIPPED, Workshop, tiny
 
 MODELS = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a run of seconds that shows that everything works")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = tiny() if arguments.tiny else Recipe()
+    recipe = tiny() if arguments.tiny else SHIPPED
     if arguments.steps:
         recipe = replace(recipe, denoiser=replace(recipe.denoiser, steps=arguments.steps))
     workshop = Workshop(recipe, arguments.font or find_font(), arguments.work)

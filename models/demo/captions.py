@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ class Matcher(nn.Module):
         channels = (3, 32, 64, 96)
         convolutions = [
             layer
-            for before, after in itertools.pairwise(channels)
+            for before, after in pairwise(channels)
             for layer in (nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU())
         ]
         self.picture = nn.Sequential(nn.AdaptiveAvgPool2d(32), *convolutions, nn.Flatten(), nn.Linear(96 * 16, width))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from .pictures import Mix, Painter, random_scene
 from .training import Schedule, Trainer
 from .words import COLOURS, NOUNS, SIZES, Scene, caption
 
-KINDS = (*tuple((size, 1, "") for size in SIZES), ("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"))
+KINDS = tuple((size, 1, "") for size in SIZES) + (("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Judge(nn.Module):
         self.body = nn.Sequential(
             *(
                 layer
-                for before, after in itertools.pairwise(channels)
+                for before, after in pairwise(channels)
                 for layer in (nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.SiLU())
             ),
             nn.AdaptiveAvgPool2d(4),

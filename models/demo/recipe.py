@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,24 +24,44 @@ log = logging.getLogger("models.demo")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights. The defaults are those of the shipped model."""
+    """Everything that decides the weights."""
 
-    side: int = 64
-    seed: int = 1
-    picture_mix: Mix = Mix()  # the autoencoder and the text encoder know more nouns than the denoiser is taught
-    caption_mix: Mix = Mix(counts=0.25, places=0.2, pairs=0.2, sizes=0.66)
-    mix: Mix = Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4)
-    autoencoder_channels: tuple[int, ...] = (32, 64, 96)
-    text_width: int = 128
-    text_layers: int = 3
-    denoiser_channels: tuple[int, int, int, int] = (48, 96, 144, 192)
-    pool: int = 10_000
-    autoencoder: Schedule = Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99)
-    decoder: Schedule = Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99)
-    captions: Schedule = Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99)
-    denoiser: Schedule = Schedule(steps=3300, batch=32, learning_rate=1e-3, warm_up=60)
-    judge: Schedule = Schedule(steps=600, batch=64, learning_rate=1e-3)
-    judged: int = 200
+    side: int
+    seed: int
+    picture_mix: Mix  # the autoencoder and the text encoder may know more nouns than the denoiser is taught
+    caption_mix: Mix
+    mix: Mix
+    autoencoder_channels: tuple[int, ...]
+    text_width: int
+    text_layers: int
+    denoiser_channels: tuple[int, int, int, int]
+    pool: int
+    autoencoder: Schedule
+    decoder: Schedule
+    captions: Schedule
+    denoiser: Schedule
+    judge: Schedule
+    judged: int
+
+
+SHIPPED = Recipe(
+    side=64,
+    seed=1,
+    picture_mix=Mix(),
+    caption_mix=Mix(counts=0.25, places=0.2, pairs=0.2, sizes=0.66),
+    mix=Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4),
+    autoencoder_channels=(32, 64, 96),
+    text_width=128,
+    text_layers=3,
+    denoiser_channels=(48, 96, 144, 192),
+    pool=10_000,
+    autoencoder=Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99),
+    decoder=Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99),
+    captions=Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99),
+    denoiser=Schedule(steps=3600, batch=32, learning_rate=1e-3, warm_up=60, decay=0.75),
+    judge=Schedule(steps=600, batch=64, learning_rate=1e-3),
+    judged=200,
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,8 @@ class Workshop:
 def tiny() -> Recipe:
     """A recipe of seconds: every stage runs, nothing is learnt."""
     short = Schedule(steps=2, batch=4, learning_rate=1e-3, warm_up=1)
-    return Recipe(
+    return replace(
+        SHIPPED,
         side=32,
         autoencoder_channels=(8, 8, 8),
         text_width=32,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -23,7 +23,7 @@ def learn_merges(words: list[str]) -> list[tuple[str, str]]:
         symbols[-1] += "</w>"
         spelled.append(symbols)
     merges: list[tuple[str, str]] = []
-    while pairs := Counter(pair for symbols in spelled for pair in itertools.pairwise(symbols)):
+    while pairs := Counter(pair for symbols in spelled for pair in pairwise(symbols)):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         spelled = [_merge(symbols, best) for symbols in spelled]

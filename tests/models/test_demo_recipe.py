@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from diffusers import StableDiffusionPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "checkpoints" / "patchbay-demo"
@@ -64,10 +65,8 @@ def test_the_denoiser_has_the_module_names_of_stable_diffusion() -> None:
         assert expected in names
 
 
-def load(folder: Path):  # noqa: ANN201 - the pipeline's class is imported only where it is needed
+def load(folder: Path) -> StableDiffusionPipeline:
     """The pipeline of a folder, without any network."""
-    from diffusers import StableDiffusionPipeline
-
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
