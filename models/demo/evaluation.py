@@ -19,7 +19,7 @@ from .pictures import Mix, Painter, random_scene
 from .training import Schedule, Trainer
 from .words import COLOURS, NOUNS, SIZES, Scene, caption
 
-KINDS = tuple((size, 1, "") for size in SIZES) + (("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"))
+KINDS = (*tuple((size, 1, "") for size in SIZES), ("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"))
 
 
 @dataclass(frozen=True)
