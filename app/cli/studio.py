@@ -26,8 +26,10 @@ def open_engine(settings: SettingsStore, extensions: Extensions) -> Engine:
     def make_generator() -> Generator:
         from transformers.utils.logging import disable_progress_bar
 
+        from app.diffusion.device import leave_a_core
         from app.engine.generator import StudioGenerator
 
+        leave_a_core()
         disable_progress_bar()  # A load is told once, by the job that waits for it.
         return StudioGenerator(settings, library, extensions)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -156,6 +157,15 @@ def memory_errors(placement: Placement, doing: str) -> Iterator[None]:
         hint = "Make the picture or the batch smaller"
         hint += ", or let components take turns (offload) and tile the VAE." if placement.thriftier() else "."
         raise OutOfMemory(f"{placement.device} ran out of memory while {doing}.", hint=hint) from error
+
+
+def leave_a_core() -> None:
+    """Keep one core from a model that computes on the CPU: it would take them all, and the page would stand still.
+
+    For the calling thread alone; OMP_NUM_THREADS in the environment decides where it is set.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
 def release_memory() -> None:

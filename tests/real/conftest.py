@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -43,6 +44,11 @@ class RealStudio:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """One thread for the model: the browser beside it needs the other core."""
+        return {**os.environ, "OMP_NUM_THREADS": "1"}
+
     def command(self, *words: str) -> list[str]:
         """A command of the studio, on the shipped models."""
         shared = ["--models", str(ROOT / "models"), "--data", str(self.data), "--device", "cpu"]
@@ -51,7 +57,7 @@ class RealStudio:
     def start(self) -> None:
         """Serve, and wait for the first answer."""
         serve = [*self.command("serve"), "--port", str(self._port), "--no-browser"]
-        self._process = subprocess.Popen(serve, cwd=ROOT)
+        self._process = subprocess.Popen(serve, cwd=ROOT, env=self.environment)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             try:

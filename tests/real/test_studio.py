@@ -50,7 +50,8 @@ def test_a_prompt_gives_a_picture_of_it_that_the_command_line_gives_too(
 
     out = tmp_path / "again.png"
     words = ["--size", "64x64", "--steps", "8", "--seed", "7", "--out", str(out), "--json"]
-    told = subprocess.run(real.command("generate", PROMPT, *words), check=True, capture_output=True, cwd=ROOT)
+    command = real.command("generate", PROMPT, *words)
+    told = subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=real.environment)
     assert json.loads(told.stdout)["seed"] == 7
     assert (np.asarray(Image.open(out)) == pixels).all()
 
