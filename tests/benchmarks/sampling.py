@@ -58,7 +58,7 @@ def alternating(*contenders: Callable[[], object]) -> list[float]:
 
 def _side(checkpoint: Checkpoint) -> int:
     """The model's own width and height in pixels."""
-    config: Any = checkpoint.denoiser.config
+    config: Any = checkpoint.components["unet"].config
     return int(config.sample_size) * checkpoint.vae_factor
 
 
