@@ -22,6 +22,7 @@ class Clock:
     report: Report
     control: Control
     images: int = 1
+    image: int = 0
     steps: int = 0
     done: int = 0
     began: float = field(default_factory=time.perf_counter)
@@ -42,9 +43,7 @@ class Clock:
 
     def tell(self, preview: Image | None = None, message: str = "") -> None:
         """Report the job as it stands."""
-        now = time.perf_counter()
+        elapsed = time.perf_counter() - self.began
         remaining = self.sampling / self.done * (self.steps - self.done) if self.done else None
-        elapsed = now - self.began
-        self.report(
-            Progress(self.state, self.done, self.steps, 0, self.images, 0, elapsed, remaining, preview, message)
-        )
+        stands = (self.state, self.done, self.steps, self.image, self.images)
+        self.report(Progress(*stands, 0, elapsed, remaining, preview, message))

@@ -32,6 +32,10 @@ class Outcome:
     networks: dict[tuple[str, str], NetworkUse] = field(default_factory=dict)
     problems: dict[Problem, None] = field(default_factory=dict)
 
+    def tell(self, problem: Problem) -> None:
+        """Keep a problem, once."""
+        self.problems[problem] = None
+
 
 class StudioGenerator:
     """The generator behind the studio. One thread's: it owns the model in memory."""
@@ -105,18 +109,21 @@ class StudioGenerator:
 
     def _make(self, reading: Reading, clock: Clock, outcome: Outcome, keep: Keep) -> None:
         """Make one run's images; once, with a thriftier placement if the device's memory runs out."""
-        begun = clock.done
+        begun, clock.image = clock.done, len(outcome.images)
         try:
             self._attempt(reading, clock, outcome, keep, self._placement())
+            return
         except OutOfMemory as error:
             thriftier = self._placement().thriftier()
             if thriftier is None:
                 raise
-            self._thrift = True
-            self._holder.free()
-            clock.done = begun
-            outcome.problems[Problem("warning", f"{error.message} Trying again: {thriftier}.", source="device")] = None
-            self._attempt(reading, clock, outcome, keep, thriftier)
+            said = f"{error.message} Trying again: {thriftier}."
+        # Only here, after the handler: while it runs, its traceback holds the model and tensors of the failed attempt.
+        self._thrift = True
+        self._holder.free()
+        clock.done = begun
+        outcome.tell(Problem("warning", said, source="device"))
+        self._attempt(reading, clock, outcome, keep, thriftier)
 
     def _placement(self) -> Placement:
         device = self._settings.current.device
@@ -132,7 +139,7 @@ class StudioGenerator:
             prepared = prepare(reading, model, settings)
         outcome.problems |= dict.fromkeys(prepared.problems)
         outcome.networks |= {(use.kind, use.name): use for use in prepared.uses}
-        painted = Painter(model, clock, self._settings.current.previews.every).paint(prepared)
+        painted = Painter(model, clock, self._settings.current.previews.every, outcome.tell).paint(prepared)
         for index, picture in enumerate(painted.pictures):
             single = prepared.request.single(index)
             cut_short = painted.steps if painted.steps < reading.steps else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,6 +19,7 @@ from app.diffusion.sampling import Sampled, sample
 from app.engine.clock import Clock
 from app.engine.model import LoadedModel
 from app.engine.prompts import Prepared
+from app.errors import Problem
 from app.patching.plan import PatchPlan
 
 
@@ -41,11 +43,15 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class Painter:
-    """Makes pictures with one model, and tells its clock of every step. `every` so many steps it shows a preview."""
+    """Makes pictures with one model, and tells its clock of every step. `every` so many steps it shows a preview.
+
+    What there is to tell of the way they were made is given to `say`.
+    """
 
     model: LoadedModel
     clock: Clock
     every: int
+    say: Callable[[Problem], None]
 
     def paint(self, first: Prepared) -> Painted:
         """The pictures of all passes. A job that is interrupted gives them as they stand."""
@@ -115,7 +121,10 @@ class Painter:
 
     def _decoded(self, plan: PatchPlan, latents: Tensor, step: int) -> tuple[Image, ...]:
         with self.clock.part("decoding"), self.model.patcher.patched(plan.component("vae"), first=step):
-            return decode(self.model.checkpoint, latents).images
+            decoded = decode(self.model.checkpoint, latents)
+        if decoded.upcast:
+            self.say(Problem("warning", "The VAE overflowed in half precision; it was run in float32.", source="vae"))
+        return decoded.images
 
     def _encoded(self, plan: PatchPlan, pictures: tuple[Image, ...]) -> Tensor:
         """The latents of pictures, under the VAE's weights of the first step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.diffusion.conditioning import uses_clip_skip
 from app.engine.encodings import Texts
 from app.engine.hypernets import BoundHypernetworks
 from app.engine.model import LoadedModel
@@ -61,7 +62,7 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     words = model.words.find(texts, [match for _, match in bound.pairs])
     found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems)
     told = allowed([problem for problems in found for problem in problems], settings)
-    problems = (*reading.problems, *told)
+    problems = (*reading.problems, *told, *_unheeded(request, model))
     refuse(problems)
     networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
     hashes = tuple(sorted(words.hashes.items()))
@@ -71,3 +72,10 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     return Prepared(
         request, reading.over, said, bound, planned, hypernetworks, influence, hashes, problems, hires=hires
     )
+
+
+def _unheeded(request: GenerationRequest, model: LoadedModel) -> tuple[Problem, ...]:
+    """What the request asks for and this kind of model has no use for."""
+    if request.clip_skip == 1 or uses_clip_skip(model.checkpoint):
+        return ()
+    return (Problem("warning", f"Clip skip does nothing on {model.checkpoint.family} models.", source="clip_skip"),)

@@ -92,7 +92,10 @@ def _add_exchange(routes: APIRouter, styles: Styles) -> None:
             received += part
             if len(received) > LARGEST_FILE:
                 return JSONResponse({"detail": "The file is too large."}, 413)
-        found = read_styles(bytes(received))
+        try:
+            found = read_styles(bytes(received))
+        except PatchbayError as error:
+            return JSONResponse(error.as_json(), 422)
         if not found:
             detail = "There are no styles in this file. Its columns are name, prompt and negative_prompt."
             return JSONResponse({"detail": detail}, 422)

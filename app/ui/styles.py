@@ -88,7 +88,11 @@ class Styles:
 
 
 def read_styles(content: bytes) -> tuple[Style, ...]:
-    """The styles of a CSV file; lines without a name are left out, and so is what follows where it breaks off."""
+    """The styles of a CSV file; lines without a name are left out.
+
+    Raises:
+        StorageError: it is no CSV file: saved again, what follows the broken place would be lost.
+    """
     text = content.decode("utf-8-sig", "replace").replace("\0", "")
     found: list[Style] = []
     try:
@@ -96,8 +100,8 @@ def read_styles(content: bytes) -> tuple[Style, ...]:
             name, prompt, negative = (str(row.get(column) or "") for column in COLUMNS)
             if name.strip() and len(found) < MOST:
                 found.append(Style(name[:LONGEST_NAME], prompt[:LONGEST_TEXT], negative[:LONGEST_TEXT]))
-    except csv.Error:
-        pass
+    except csv.Error as error:
+        raise StorageError(f"The styles cannot be read ({error}).", hint="Mend or move styles.csv.") from error
     return tuple(found)
 
 

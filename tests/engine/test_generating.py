@@ -143,6 +143,7 @@ def test_progress_counts_every_step_of_every_image_and_shows_previews(engine: En
     progress = [item for item in news if isinstance(item, Progress)]
     assert progress[-1].step == progress[-1].steps == 8
     assert any(item.preview for item in progress)
+    assert {item.image for item in progress} == {0, 1} and {item.images for item in progress} == {1, 2}
 
 
 def test_a_missing_checkpoint_or_vae_is_named(engine: Engine) -> None:

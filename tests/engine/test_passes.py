@@ -61,7 +61,7 @@ def traced(library: Library, settings: SettingsStore, monkeypatch: pytest.Monkey
             return sampling.sample(*given, after_step=watched, **named)
 
         monkeypatch.setattr(passes, "sample", sample)
-        painted = Painter(model, Clock(lambda progress: None, Control()), 0).paint(
+        painted = Painter(model, Clock(lambda progress: None, Control()), 0, lambda problem: None).paint(
             prepare(reading, model, settings.current.networks)
         )
         assert painted.steps == reading.steps == sum(map(len, seen))
@@ -139,7 +139,9 @@ def test_without_the_network_in_the_second_pass_it_goes_on_as_an_image_without_i
     monkeypatch.setattr(passes, "sample", sample)
     settings_now = settings.current.networks
     inked = read_prompts(replace(LARGER, prompt="a cat <lora:ink:1:hr=0>"), library, settings_now)
-    Painter(model, Clock(lambda progress: None, Control()), 0).paint(prepare(inked, model, settings_now))
+    Painter(model, Clock(lambda progress: None, Control()), 0, lambda problem: None).paint(
+        prepare(inked, model, settings_now)
+    )
     model.patcher.restore()
     (checkpoint, request, conditioning_at), named, latents = starts[1]
     alone = sampling.sample(checkpoint, request, conditioning_at, start=named["start"])
