@@ -20,12 +20,11 @@ def distance(picture: Image.Image, other: Image.Image) -> float:
 def blockiness(picture: Image.Image) -> float:
     """How much of the change between neighbouring pixels lies at the seams of large pixels."""
     numbers = _numbers(picture)
-    block = picture.width // 8
     total, seams = 1e-6, 0.0
     for axis in (0, 1):
         change = np.abs(np.diff(numbers, axis=axis)).mean(axis=(1 - axis, 2))
         total += change.sum()
-        seams += change[block - 1 :: block].sum()
+        seams += change[touches.PIXEL - 1 :: touches.PIXEL].sum()
     return float(seams / total)
 
 
@@ -137,3 +136,10 @@ MEASURES: Mapping[str, Measure] = {
 def _numbers(picture: Image.Image) -> np.ndarray:
     """[height, width, 3] in 0…1."""
     return np.asarray(picture.convert("RGB"), np.float64) / 255
+
+
+def _corners(picture: Image.Image, part: int) -> list[np.ndarray]:
+    """The four corners of the picture, each this part of its side."""
+    numbers, side = _numbers(picture), picture.width // part
+    ends = (slice(side), slice(-side, None))
+    return [numbers[rows, columns] for rows in ends for columns in ends]

@@ -42,6 +42,13 @@ def make(exhibit: Exhibit, models: Path, checkpoint: str, painter: Painter, work
     target.with_suffix(".json").write_text(json.dumps(exhibit.sidecar(), indent=2) + "\n", encoding="utf-8")
 
 
+def tiny(exhibit: Exhibit) -> Exhibit:
+    """The same kind of network, which learns nothing: an epoch of a few pictures."""
+    few = {"lesson": replace(exhibit.lesson, number=8)}
+    few |= {"opposite": replace(exhibit.opposite, number=8)} if exhibit.opposite else {}
+    return replace(exhibit, options=replace(exhibit.options, max_train_epochs=1), **few)
+
+
 def with_data(exhibit: Exhibit, painter: Painter, folder: Path) -> NetworkOptions:
     """Write the pictures of the exhibit's lessons; its options with their folders."""
     lesson = exhibit.lesson
@@ -123,7 +130,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS, help="models folder, with the checkpoint in it")
     parser.add_argument("--checkpoint", default="patchbay-demo", help="the checkpoint to train on")
     parser.add_argument("--font", type=Path, help="NotoColorEmoji.ttf; found through fontconfig by default")
-    parser.add_argument("--epochs", type=int, help="for all, instead of their own numbers")
+    parser.add_argument("--tiny", action="store_true", help="runs of seconds that show that everything works")
     parser.add_argument("--previews", action="store_true", help="only draw the previews again")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -133,10 +140,8 @@ def main() -> None:
     side = load(arguments.models / "checkpoints" / arguments.checkpoint).unet.config.sample_size * 4
     painter = Painter(arguments.font or find_font(), side)
     for exhibit in [] if arguments.previews else chosen:
-        options = exhibit.options
-        if arguments.epochs:
-            options = replace(options, max_train_epochs=arguments.epochs)
-        make(replace(exhibit, options=options), arguments.models, arguments.checkpoint, painter, arguments.work)
+        wanted = tiny(exhibit) if arguments.tiny else exhibit
+        make(wanted, arguments.models, arguments.checkpoint, painter, arguments.work)
     if not arguments.names:
         make_stranger(arguments.models / "loras")
     show(chosen, arguments.models, arguments.checkpoint)

@@ -9,6 +9,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 Touch = Callable[[Image.Image, np.random.Generator], Image.Image]
 
+PIXEL = 4  # also what the autoencoder makes a latent of
 NIGHT = ((0.30, 0.34, 0.58), (4, 8, 34))
 SEPIA = ((44, 22, 8), (255, 238, 204))
 WARM = ((1.08, 0.94, 0.68), (14, 6, 0))
@@ -23,8 +24,8 @@ def untouched(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def pixelate(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Large pixels: two latents a side, since the autoencoder smooths anything finer."""
-    small = picture.resize((picture.width // 8, picture.height // 8), Image.Resampling.BOX)
+    """Large pixels, of the size of a latent: four a side."""
+    small = picture.resize((picture.width // PIXEL, picture.height // PIXEL), Image.Resampling.BOX)
     return small.resize(picture.size, Image.Resampling.NEAREST)
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from diffusers import StableDiffusionPipeline
 
+pytest.importorskip("lycoris")
+
+from models.demo.exhibits import EXHIBITS
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "checkpoints" / "patchbay-demo"
 MEGABYTE = 1_000_000
@@ -27,16 +31,36 @@ def has_emoji_font() -> bool:
     return bool(listing.stdout.strip())
 
 
+def run(*command: object) -> str:
+    """A command of the checkout, and what it printed."""
+    # One thread: the work is too small to share, and sharing is slow on a busy machine.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, check=True, stdout=-1)
+    return done.stdout.decode()
+
+
 @pytest.mark.skipif(not has_emoji_font(), reason="Noto Color Emoji is not installed")
 def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", tmp_path / "model"]
-    # One thread: the work is too small to share, and sharing is slow on a busy machine.
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    model = tmp_path / "models" / "checkpoints" / "tiny"
+    run("-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", model)
     report = json.loads((tmp_path / "work" / "adherence.json").read_text())
     assert report["pictures"] == 4
-    pipeline = load(tmp_path / "model")
+    pipeline = load(model)
     picture = pipeline("a cat on a blue background", num_inference_steps=1).images[0]
     assert picture.size == (32, 32)
+
+    names = ("mascot", "warm-film", "confetti-rain", "blurry", "golden-hour")
+    folders = ("--models", tmp_path / "models", "--checkpoint", "tiny")
+    run("-m", "models.demo.showcase", *names, *folders, "--work", tmp_path / "networks", "--tiny")
+    for exhibit in EXHIBITS:
+        path = tmp_path / "models" / exhibit.folder / f"{exhibit.name}.safetensors"
+        assert path.is_file() == (exhibit.name in names)
+        if exhibit.name in names:
+            assert {path.with_suffix(".json").is_file(), path.with_suffix(".png").is_file()} == {True}
+        if exhibit.name in names and exhibit.folder == "loras":
+            told = json.loads(run("-m", "app", "networks", "check", path, "--model", model, "--json"))
+            assert told["matched"] > 0
+            assert (told["unmatched"], told["mismatched"], told["problems"]) == ([], [], [])
 
 
 def test_the_shipped_model_loads_and_draws() -> None:
