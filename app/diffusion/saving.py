@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app.diffusion.folders import checked_header
+from app.diffusion.folders import checked_header, read_json
 from app.diffusion.stored import StoredComponent, StoredModel, StoredWeight, read_pickle, weights_in
-from app.diffusion.weight_files import PICKLES, STEMS, WEIGHT_SUFFIXES
+from app.diffusion.weight_files import STEMS, WEIGHT_SUFFIXES, unpickled_name
 
 CONFIG = "config.json"
 DTYPE_FIELDS = ("dtype", "torch_dtype")
@@ -68,7 +68,7 @@ def _save_component(
     folder.mkdir(parents=True)
     for entry in sorted(component.path.iterdir()):
         if entry.is_file() and entry.name != CONFIG and component.files.beside(entry):
-            shutil.copyfile(entry, folder / entry.name)
+            _copy(entry, folder, component)
     _save_config(component, folder / CONFIG, dtype)
     by_place = {component.weights[name]: value for name, value in changed.items()}
     for file in component.files.paths:
@@ -98,6 +98,17 @@ def _save_part(
     _write_tensors(tensors, folder / f"{STEMS[0] if own else STEMS[1]}.safetensors", {})
 
 
+def _copy(entry: Path, folder: Path, component: StoredComponent) -> None:
+    """A file beside the weights; an index of pickled ones names the safetensors that they become."""
+    if entry != component.files.index or ".bin." not in entry.name:
+        shutil.copyfile(entry, folder / entry.name)
+        return
+    index = read_json(entry)
+    table = {key: unpickled_name(str(name)) for key, name in index["weight_map"].items()}
+    text = json.dumps({**index, "weight_map": table}, indent=2) + "\n"
+    (folder / unpickled_name(entry.name)).write_text(text, encoding="utf-8")
+
+
 def _save_config(component: StoredComponent, path: Path, dtype: torch.dtype | None) -> None:
     if dtype is None:
         shutil.copyfile(component.path / CONFIG, path)
@@ -108,7 +119,7 @@ def _save_config(component: StoredComponent, path: Path, dtype: torch.dtype | No
 
 def _save_weights(file: Path, folder: Path, changed: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
     """One file of weights; a pickle becomes a safetensors file of the name that libraries look for."""
-    pickled = file.name in PICKLES
+    pickled = file.suffix == ".bin"
     metadata = {} if pickled else checked_header(file).metadata
     unpickled = read_pickle(file) if pickled else {}
     tensors = {}
@@ -116,7 +127,7 @@ def _save_weights(file: Path, folder: Path, changed: Mapping[str, Tensor], dtype
         value = changed[key] if key in changed else unpickled[key] if pickled else weight.read()
         value = value.to(dtype) if dtype is not None and value.is_floating_point() else value
         tensors[key] = value.clone(memory_format=torch.contiguous_format) if pickled else value.contiguous()
-    _write_tensors(tensors, folder / PICKLES.get(file.name, file.name), metadata)
+    _write_tensors(tensors, folder / (unpickled_name(file.name) if pickled else file.name), metadata)
 
 
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
