@@ -25,7 +25,7 @@ TAG_CATALOGS = {"hypernet": "hypernetwork"}
 
 
 def active_networks(
-    prompt: str, catalogs: Mapping[str, Catalog], networks: NetworkSettings, checkpoint: str = ""
+    prompt: str, shelves: Shelves, networks: NetworkSettings, checkpoint: str = ""
 ) -> list[dict[str, Any]]:
     """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem.
 
