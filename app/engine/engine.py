@@ -21,7 +21,7 @@ from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 log = logging.getLogger(__name__)
 HISTORY = 32
-"""Finished jobs that are remembered, with their images."""
+"""Finished jobs that are remembered: so many with their images, and as many that have none."""
 QUEUE_LIMIT = 256
 """Jobs that may wait: beyond it something is submitting in a loop."""
 
@@ -62,7 +62,7 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._generator: Generator | None = None
-        self._history: deque[Job] = deque(maxlen=HISTORY)
+        self._history: list[Job] = []
         self._sequence = 0
         self._closed = False
         self._warm = False
@@ -178,11 +178,12 @@ class Engine:
         with self._changed:
             live = [*([self._running] if self._running else []), *self._queue]
             mine = [(job, place) for place, job in enumerate(live) if owner in (None, job.owner)]
-            last = next((job for job in reversed(self._history) if owner in (None, job.owner)), None)
+            ended = [self._view(job, 0) for job in reversed(self._history) if owner in (None, job.owner)]
             return Snapshot(
                 self._sequence,
                 tuple(self._view(job, place) for job, place in mine),
-                self._view(last, 0) if last else None,
+                ended[0] if ended else None,
+                tuple(job for job in ended if job.images),
                 len(live),
             )
 
@@ -220,6 +221,10 @@ class Engine:
     def _end(self, job: Job, state: State) -> None:
         job.state = state
         self._history.append(job)
+        # Jobs that gave nothing do not push those with images out.
+        alike = [other for other in self._history if bool(other.images) == bool(job.images)]
+        if len(alike) > HISTORY:
+            self._history.remove(alike[0])
         job.finished.set()
 
     def _work(self) -> None:

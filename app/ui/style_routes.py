@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from app.errors import PatchbayError, RequestError
+from app.generation.styles import LARGEST_FILE, LONGEST_NAME, LONGEST_TEXT, Style, Styles, read_styles, written_styles
 from app.settings import SettingsStore
-from app.ui.styles import LARGEST_FILE, LONGEST_NAME, LONGEST_TEXT, Style, Styles, read_styles, written_styles
 
 LONGEST_PROMPT = 100_000
 

@@ -13,6 +13,7 @@ import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
 import { showSettings } from "./settings.js";
+import { showTour } from "./tour.js";
 
 export * from "./form.js";
 
@@ -33,6 +34,7 @@ async function start() {
   followJobs(results.showState, results.showLost);
   readImages();
   showSettings();
+  showTour(prompt);
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, say, results.current);
