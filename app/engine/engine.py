@@ -63,6 +63,7 @@ class Engine:
         self._running: Job | None = None
         self._generator: Generator | None = None
         self._history: list[Job] = []
+        self._listeners: list[Callable[[Job], None]] = []
         self._sequence = 0
         self._closed = False
         self._warm = False
@@ -166,6 +167,10 @@ class Engine:
         with self._changed:
             if self._running and owner in (None, self._running.owner):
                 self._running.control.skipped = True
+
+    def when_ended(self, listener: Callable[[Job], None]) -> None:
+        """Call `listener` with each job that has ended, in the worker's thread; it must not raise."""
+        self._listeners.append(listener)
 
     def job(self, job_id: str) -> Job | None:
         """The job of this id, waiting, running or remembered."""
@@ -294,3 +299,5 @@ class Engine:
             job.result, job.error = result, error
             self._end(job, "failed" if error else "interrupted" if result and result.interrupted else "done")
             self._bump()
+        for listener in self._listeners:
+            listener(job)

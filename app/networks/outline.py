@@ -45,4 +45,8 @@ def _tensor(name: str, info: TensorInfo, header: Header, file: BinaryIO) -> Tens
     data = file.read(info.end - info.begin)
     if len(data) != info.end - info.begin:
         raise NetworkError("The file shrank while it was read.", where=str(file.name))
-    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(info.shape) if data else torch.empty(info.shape, dtype=dtype)
+    return (
+        torch.frombuffer(bytearray(data), dtype=dtype).reshape(info.shape)
+        if data
+        else torch.empty(info.shape, dtype=dtype)
+    )
