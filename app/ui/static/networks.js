@@ -194,17 +194,15 @@ function cardGrid(viewport, draw) {
 }
 
 function networkCard(card, shown) {
-  const verb = { checkpoint: "Use", vae: "Use", style: "Apply" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
+  const verb = { checkpoint: "Use", vae: "Use" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
   const pick = element("button", { type: "button", className: "pick", "data-index": shown.index, "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
   pick.append(picture(card));
   pick.addEventListener("click", shown.onPick);
   const words = card.words.slice(0, 3).map((word) => element("span", { className: "chip", textContent: word }));
   const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem", "aria-setsize": shown.count, "aria-posinset": shown.index + 1 },
     pick,
-    ...(card.kind === "style" ? [] : [
-      element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) }),
-      favouriteButton(card),
-    ]),
+    ...(card.kind === "style" ? [] : [element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) })]),
+    favouriteButton(card),
     element("div", { className: "name", title: card.name, textContent: card.bare }),
     element("div", { className: "chips", title: card.words.join(", ") }, ...words),
     element("div", { className: "foot" },
