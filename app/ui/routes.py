@@ -25,9 +25,10 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     routes.include_router(_static_routes())
     routes.include_router(job_routes(engine, settings))
     routes.include_router(prompt_routes(engine, settings))
+    # Before the networks': a style's card has their addresses.
+    routes.include_router(style_routes(engine, settings))
     routes.include_router(network_routes(engine, settings))
     routes.include_router(settings_routes(settings))
-    routes.include_router(style_routes(settings))
     routes.include_router(tour_routes(engine, settings))
     return routes
 

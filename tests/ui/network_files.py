@@ -79,7 +79,7 @@ prompt = "a lighthouse <lora:nowhere:1>"
 def write_tour(models: Path, tour: str = TOUR) -> None:
     """A tour of the models folder, with the picture of its first stop."""
     folder = models / "demo"
-    (folder / "tour").mkdir(parents=True)
+    (folder / "tour").mkdir(parents=True, exist_ok=True)
     (folder / "tour.toml").write_text(tour)
     _picture(random.Random(3)).resize((64, 64)).save(folder / "tour" / "words.webp")
 

@@ -13,6 +13,7 @@ import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
 import { showSettings } from "./settings.js";
+import { watchKeysAndStyles } from "./styles.js";
 import { showTour } from "./tour.js";
 
 export * from "./form.js";
@@ -40,7 +41,7 @@ async function start() {
   const picker = networkPicker(prompt, negative, say, results.current);
   const inUse = networksInUse(prompt, negative, explanation);
   inUse.watch(activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker, say).show);
-  showNetworks(picker, (seen) => inUse.watchKeys(seen));
+  showNetworks(picker, (seen) => watchKeysAndStyles(inUse, picker.boxes, seen));
   await whenRecalled.promise;
   document.body.classList.add("ready");
   // A large library takes a moment: it is fetched before the tab or a "<" asks for it.

@@ -10,7 +10,7 @@ export const baseName = (base) => NAMES[base] ?? (base === "unknown" ? "?" : bas
 
 /** The card; `shown` has its index, of how many, whether it is in use, for which other base it is, and what it does. */
 export function networkCard(card, shown) {
-  const verb = { checkpoint: "Use", vae: "Use", style: "Apply" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
+  const verb = { checkpoint: "Use", vae: "Use" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
   const pick = element("button", { type: "button", className: "pick", "data-index": shown.index, "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
   pick.append(picture(card));
   pick.addEventListener("click", shown.onPick);
@@ -19,8 +19,8 @@ export function networkCard(card, shown) {
     pick,
     ...(card.kind === "style" ? [] : [
       element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: card.unread ? "…" : baseName(card.base) }),
-      favouriteButton(card),
     ]),
+    favouriteButton(card),
     element("div", { className: "name", title: card.name, textContent: card.bare }),
     element("div", { className: "chips", title: card.words.join(", ") }, ...words),
     element("div", { className: "foot" },
