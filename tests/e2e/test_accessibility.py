@@ -17,7 +17,10 @@ RUN = """async () => {
   const found = await axe.run(document, { resultTypes: ["violations"] });
   return found.violations
     .filter((rule) => ["serious", "critical"].includes(rule.impact))
-    .flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(" ")}: ${node.any[0]?.message ?? node.failureSummary}`));
+    .flatMap((rule) => rule.nodes.map((node) => {
+      const why = node.any[0]?.message ?? node.failureSummary;
+      return `${rule.id}: ${node.target.join(" ")}: ${why}`;
+    }));
 }"""
 PROMPT = "a (cat:1.2) <lora:ink_wash_0000:0.8:unet=0@0%~0.8@100%> [<lora:ink_wash_0100:1>::0] <lora:gone> [a:b:0.5"
 
