@@ -127,9 +127,12 @@ class LoRA(Adapter):
         return up, down if self.core is None else deltas.tucker_down(real(self.core, like), down)
 
     def rows(self, start: int, stop: int) -> LoRA:
-        """Ranks that do not reach these rows (block-diagonal files) are left out; the scale stays."""
+        """Ranks that do not reach these rows (block-diagonal files) are left out; the scale stays.
+
+        Without numbers (see `outline`) none is known not to.
+        """
         up = self.up[start:stop]
-        if self.core is not None:
+        if self.core is not None or up.is_meta:
             return replace(self, up=up)
         used = (up.to(torch.float32).flatten(1) != 0).any(dim=0)
         if bool(used.all()) or not bool(used.any()):
