@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from app.engine.history import History
 from app.engine.jobs import FINISHED, Control, Job, JobView, Snapshot, State
 from app.engine.library import Library
 from app.errors import PatchbayError, RequestError
@@ -20,8 +21,6 @@ from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 log = logging.getLogger(__name__)
-HISTORY = 32
-"""Finished jobs that are remembered: so many with their images, and as many that have none."""
 QUEUE_LIMIT = 256
 """Jobs that may wait: beyond it something is submitting in a loop."""
 
@@ -62,7 +61,8 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._generator: Generator | None = None
-        self._history: list[Job] = []
+        self._history = History()
+        self._listeners: list[Callable[[Job], None]] = []
         self._sequence = 0
         self._closed = False
         self._warm = False
@@ -167,6 +167,10 @@ class Engine:
             if self._running and owner in (None, self._running.owner):
                 self._running.control.skipped = True
 
+    def when_ended(self, listener: Callable[[Job], None]) -> None:
+        """Call `listener` with each job that has ended, in the worker's thread; it must not raise."""
+        self._listeners.append(listener)
+
     def job(self, job_id: str) -> Job | None:
         """The job of this id, waiting, running or remembered."""
         with self._changed:
@@ -220,11 +224,7 @@ class Engine:
 
     def _end(self, job: Job, state: State) -> None:
         job.state = state
-        self._history.append(job)
-        # Jobs that gave nothing do not push those with images out.
-        alike = [other for other in self._history if bool(other.images) == bool(job.images)]
-        if len(alike) > HISTORY:
-            self._history.remove(alike[0])
+        self._history.add(job)
         job.finished.set()
 
     def _work(self) -> None:
@@ -294,3 +294,5 @@ class Engine:
             job.result, job.error = result, error
             self._end(job, "failed" if error else "interrupted" if result and result.interrupted else "done")
             self._bump()
+        for listener in self._listeners:
+            listener(job)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.engine.engine import HISTORY, Engine, Keep
+from app.engine.engine import Engine, Keep
+from app.engine.history import MOST
 from app.engine.jobs import Control
 from app.engine.library import Library, ModelShelf
 from app.errors import CheckpointError, PatchbayError, RequestError
@@ -112,7 +113,7 @@ def test_the_last_image_stays_however_many_jobs_fail_after_it(engine: Engine, pa
     painter.gate.release(4)
     first, second = engine.submit(request(), "ann"), engine.submit(request(), "ann")
     assert second.wait(5)
-    for _ in range(HISTORY + 3):
+    for _ in range(MOST + 3):
         failed = engine.submit(request("bad checkpoint"), "ann")
         assert failed.wait(5)
     seen = engine.snapshot("ann")
