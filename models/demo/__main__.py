@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from .export import export
@@ -32,13 +31,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoints and the reports")
     parser.add_argument("--out", type=Path, default=MODELS / "checkpoints" / "patchbay-demo", help="folder to write")
     parser.add_argument("--font", type=Path, help="NotoColorEmoji.ttf; found through fontconfig by default")
-    parser.add_argument("--steps", type=int, help="steps of the denoiser, the long stage")
     parser.add_argument("--tiny", action="store_true", help="a run of seconds that shows that everything works")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = tiny() if arguments.tiny else SHIPPED
-    if arguments.steps:
-        recipe = replace(recipe, denoiser=replace(recipe.denoiser, steps=arguments.steps))
     workshop = Workshop(recipe, arguments.font or find_font(), arguments.work)
     pipeline = workshop.train()
     workshop.evaluate(pipeline)

@@ -68,7 +68,7 @@ def train_autoencoder(
         images = to_tensor(pictures).to(trainer.device)
         posterior = model.encode(images).latent_dist
         output = model.decode(posterior.sample()).sample
-        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
         return difference(output, images) + DIVERGENCE_WEIGHT * divergence
 
     trainer.run(loss)
@@ -102,7 +102,7 @@ def difference(output: Tensor, images: Tensor, edge_weight: float = EDGE_WEIGHT)
     """How far the output is from the images; objects count for more than flat backgrounds, which are easy."""
     object_here = ((images - images[:, :, :1, :1]).abs().amax(dim=1, keepdim=True) > 0.1).float()
     weight = 1 + OBJECT_WEIGHT * object_here
-    error = output - images
+    error = output.float() - images
     edges = sum((error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean() for axis in (2, 3))
     return (weight * (error.abs() + error.square())).mean() + edge_weight * edges
 

@@ -16,7 +16,7 @@ from .autoencoder import to_tensor
 from .pictures import Mix, Painter, random_scene
 from .tokens import CONTEXT
 from .training import Schedule, Trainer
-from .words import NOUNS, Scene, caption
+from .words import NOUNS, Scene, caption, held_out
 
 NOUNS_A_BATCH, COLOURS_A_BATCH = 10, 5  # few, so that counts, sizes and places have to be told apart as well
 
@@ -112,8 +112,10 @@ def _similar_scenes(mix: Mix, number: int, rng: np.random.Generator) -> list[Sce
     nouns = rng.choice(NOUNS[: mix.nouns], min(NOUNS_A_BATCH, mix.nouns), replace=False)
     scenes = []
     colours = rng.choice(mix.palette, min(COLOURS_A_BATCH, mix.colours), replace=False)
-    for _ in range(number):
+    while len(scenes) < number:
         scene = random_scene(mix, rng)
         noun, partner = (str(word) for word in rng.choice(nouns, 2, replace=False))
-        scenes.append(replace(scene, noun=noun, partner=scene.partner and partner, colour=str(rng.choice(colours))))
+        alike = replace(scene, noun=noun, partner=scene.partner and partner, colour=str(rng.choice(colours)))
+        if not held_out(alike):
+            scenes.append(alike)
     return scenes

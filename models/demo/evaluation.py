@@ -19,7 +19,8 @@ from .pictures import Mix, Painter, random_scene
 from .training import Schedule, Trainer
 from .words import COLOURS, NOUNS, SIZES, Scene, caption
 
-KINDS = (*tuple((size, 1, "") for size in SIZES), ("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"))
+PAIR = ("", 2, "pair")
+KINDS = (*((size, 1, "") for size in SIZES), ("", 2, ""), ("", 3, ""), ("", 1, "left"), ("", 1, "right"), PAIR)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Adherence:
     noun: float
     background: float
     count: float
+    layout: float
     everything: float
     sampler: str
     steps: int
@@ -38,17 +40,18 @@ class Adherence:
     def markdown(self) -> str:
         """The figures as a table."""
         rows = [
-            ("object", self.noun),
+            ("object (of two-object captions: both)", self.noun),
             ("background", self.background),
             ("count", self.count),
-            ("all three", self.everything),
+            ("size, count and place", self.layout),
+            ("everything", self.everything),
         ]
         lines = [f"| asked for | obeyed in {self.pictures} pictures |", "|---|---|"]
         return "\n".join(lines + [f"| {name} | {share:.0%} |" for name, share in rows])
 
 
 class Judge(nn.Module):
-    """Names the noun, the background and the layout (size, count and place) of a picture."""
+    """Names the noun, the second noun, the background and the layout (size, count and place) of a picture."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -63,18 +66,21 @@ class Judge(nn.Module):
             nn.Flatten(),
         )
         features = width * 4 * 16
-        self.heads = nn.ModuleList(nn.Linear(features, size) for size in (len(NOUNS), len(COLOURS), len(KINDS)))
+        sizes = (len(NOUNS), len(NOUNS) + 1, len(COLOURS), len(KINDS))
+        self.heads = nn.ModuleList(nn.Linear(features, size) for size in sizes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Scores for each noun, colour and layout."""
+        """Scores for each noun, second noun (the last: none), colour and layout."""
         features = self.body(images)
         return tuple(head(features) for head in self.heads)
 
 
 def labels(scenes: list[Scene]) -> tuple[Tensor, ...]:
-    """What the judge should say of the scenes, which hold one kind of object each."""
-    palette = tuple(COLOURS)
-    rows = [(NOUNS.index(s.noun), palette.index(s.colour), KINDS.index((s.size, s.count, s.place))) for s in scenes]
+    """What the judge should say of the scenes, one tensor a head."""
+    palette, seconds = tuple(COLOURS), (*NOUNS, "")
+    rows = [
+        (NOUNS.index(s.noun), seconds.index(s.partner), palette.index(s.colour), KINDS.index(_kind(s))) for s in scenes
+    ]
     return tuple(torch.tensor(rows).unbind(1))
 
 
@@ -98,13 +104,14 @@ def train_judge(painter: Painter, mix: Mix, schedule: Schedule, folder: Path, se
 
 
 def judge_pictures(judge: Judge, pictures: list[Image.Image], scenes: list[Scene]) -> Tensor:
-    """Whether noun, background and count are right: one row a picture."""
+    """Whether nouns, background, count and layout are right: one row a picture."""
     device = next(judge.parameters()).device
     with torch.no_grad():
-        nouns, colours, kinds = (scores.argmax(dim=1).cpu() for scores in judge(to_tensor(pictures).to(device)))
-    noun, colour, kind = labels(scenes)
+        nouns, seconds, colours, kinds = (scores.argmax(dim=1).cpu() for scores in judge(to_tensor(pictures).to(device)))
+    noun, second, colour, kind = labels(scenes)
     counts = torch.tensor([count for _, count, _ in KINDS])
-    return torch.stack([nouns == noun, colours == colour, counts[kinds] == counts[kind]], dim=1)
+    named = (nouns == noun) & (seconds == second)
+    return torch.stack([named, colours == colour, counts[kinds] == counts[kind], kinds == kind], dim=1)
 
 
 def judged_scenes(mix: Mix, number: int, seed: int) -> list[Scene]:
@@ -159,6 +166,10 @@ def write_report(adherence: Adherence, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adherence.json").write_text(json.dumps(asdict(adherence), indent=2) + "\n")
     (folder / "adherence.md").write_text(adherence.markdown() + "\n")
+
+
+def _kind(scene: Scene) -> tuple[str, int, str]:
+    return PAIR if scene.partner else (scene.size, scene.count, scene.place)
 
 
 def _soften(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .words import COLOURS, EMOJI, NOUNS, TEMPLATE_WEIGHTS, TEMPLATES, Scene, caption
+from .words import COLOURS, EMOJI, NOUNS, TEMPLATE_WEIGHTS, TEMPLATES, Scene, caption, held_out
 
 BITMAP_SIZE = 109  # the only size in which Noto Color Emoji holds its bitmaps
 SIZE_SHARE = {"small": 0.34, "": 0.60, "large": 0.86}  # of the picture's side
@@ -28,6 +28,7 @@ class Mix:
     places: float = 0.1
     pairs: float = 0.05
     sizes: float = 0.45
+    held_out: bool = False  # whether it is of the scenes that training never sees, or of the others
 
     @property
     def palette(self) -> tuple[str, ...]:
@@ -73,18 +74,8 @@ def layout(scene: Scene) -> list[tuple[str, float, tuple[float, float]]]:
 
 def random_scene(mix: Mix, rng: np.random.Generator) -> Scene:
     """A scene drawn from the mix."""
-    nouns = NOUNS[: mix.nouns]
-    scene = Scene(str(rng.choice(nouns)), str(rng.choice(mix.palette)))
-    kind = rng.random()
-    if kind < mix.counts:
-        return replace(scene, count=int(rng.integers(2, 4)))
-    if kind < mix.counts + mix.places:
-        return replace(scene, place=str(rng.choice(("left", "right"))))
-    if kind < mix.counts + mix.places + mix.pairs:
-        others = [noun for noun in nouns if noun != scene.noun]
-        return replace(scene, partner=str(rng.choice(others))) if others else scene
-    if rng.random() < mix.sizes:
-        return replace(scene, size=str(rng.choice(("small", "large"))))
+    while held_out(scene := _any_scene(mix, rng)) != mix.held_out:
+        pass
     return scene
 
 
@@ -107,3 +98,19 @@ def emoji_sprite(font: Path, character: str) -> Image.Image:
     square = Image.new("RGBA", (side, side))
     square.paste(ink, ((side - ink.width) // 2, (side - ink.height) // 2))
     return square
+
+
+def _any_scene(mix: Mix, rng: np.random.Generator) -> Scene:
+    nouns = NOUNS[: mix.nouns]
+    scene = Scene(str(rng.choice(nouns)), str(rng.choice(mix.palette)))
+    kind = rng.random()
+    if kind < mix.counts:
+        return replace(scene, count=int(rng.integers(2, 4)))
+    if kind < mix.counts + mix.places:
+        return replace(scene, place=str(rng.choice(("left", "right"))))
+    if kind < mix.counts + mix.places + mix.pairs:
+        others = [noun for noun in nouns if noun != scene.noun]
+        return replace(scene, partner=str(rng.choice(others))) if others else scene
+    if rng.random() < mix.sizes:
+        return replace(scene, size=str(rng.choice(("small", "large"))))
+    return scene

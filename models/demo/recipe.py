@@ -23,23 +23,30 @@ log = logging.getLogger("models.demo")
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """A part of the denoiser's training: what its pictures show, how many there are, and how long it lasts."""
+
+    mix: Mix
+    pool: int
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights."""
 
     side: int
     seed: int
-    picture_mix: Mix  # the autoencoder and the text encoder may know more nouns than the denoiser is taught
+    picture_mix: Mix
     caption_mix: Mix
-    mix: Mix
     autoencoder_channels: tuple[int, ...]
     text_width: int
     text_layers: int
     denoiser_channels: tuple[int, int, int, int]
-    pool: int
     autoencoder: Schedule
     decoder: Schedule
     captions: Schedule
-    denoiser: Schedule
+    denoiser: tuple[Lesson, ...]  # few nouns first, then all
     judge: Schedule
     judged: int
 
@@ -48,20 +55,33 @@ SHIPPED = Recipe(
     side=64,
     seed=1,
     picture_mix=Mix(),
-    caption_mix=Mix(counts=0.25, places=0.2, pairs=0.2, sizes=0.66),
-    mix=Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4),
+    caption_mix=Mix(counts=0.25, places=0.2, pairs=0.25, sizes=0.66),
     autoencoder_channels=(32, 64, 96),
     text_width=128,
     text_layers=3,
     denoiser_channels=(48, 96, 144, 192),
-    pool=10_000,
-    autoencoder=Schedule(steps=2300, batch=16, learning_rate=8e-4, averaging=0.99),
+    autoencoder=Schedule(steps=5600, batch=16, learning_rate=8e-4, averaging=0.99, precision="bf16"),
     decoder=Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99),
-    captions=Schedule(steps=500, batch=128, learning_rate=1e-3, averaging=0.99),
-    denoiser=Schedule(steps=3600, batch=32, learning_rate=1e-3, warm_up=60, decay=0.75),
-    judge=Schedule(steps=600, batch=64, learning_rate=1e-3),
+    captions=Schedule(steps=800, batch=128, learning_rate=1e-3, averaging=0.99),
+    denoiser=(
+        Lesson(
+            Mix(nouns=32, counts=0.22, places=0.07, pairs=0.04, sizes=0.4),
+            pool=10_000,
+            schedule=Schedule(steps=3600, batch=32, learning_rate=1e-3, warm_up=60, decay=0.75),
+        ),
+        Lesson(
+            Mix(counts=0.2, places=0.1, pairs=0.12, sizes=0.4),
+            pool=24_000,
+            schedule=Schedule(steps=4000, batch=32, learning_rate=1e-3, warm_up=60, decay=0.6),
+        ),
+    ),
+    judge=Schedule(steps=1500, batch=64, learning_rate=1e-3),
     judged=200,
 )
+
+
+# What the model is judged by: captions of every kind, none of which any stage has seen.
+JUDGED = Mix(counts=0.25, places=0.15, pairs=0.15, held_out=True)
 
 
 @dataclass(frozen=True)
@@ -94,17 +114,17 @@ class Workshop:
         )  # fmt: skip
         latent_side = recipe.side >> (len(recipe.autoencoder_channels) - 1)
         unet = build_denoiser(latent_side, recipe.denoiser_channels, recipe.text_width)
-        pool = build_pool(vae, self.painter, recipe.mix, recipe.pool, recipe.seed, vae.device)
-        train_denoiser(unet, text, tokenizer, pool, recipe.denoiser, self.folder, recipe.seed)
+        for number, lesson in enumerate(recipe.denoiser, start=1):
+            pool = build_pool(vae, self.painter, lesson.mix, lesson.pool, recipe.seed + number, vae.device)
+            stage = self.folder / f"lesson-{number}"
+            train_denoiser(unet, text, tokenizer, pool, lesson.schedule, stage, recipe.seed)
         return assemble(unet, vae, text, tokenizer)
 
     def evaluate(self, pipeline: StableDiffusionPipeline) -> Adherence:
         """Judge the pipeline; writes the report and a contact sheet into the folder."""
-        mix = Mix(self.recipe.mix.nouns, self.recipe.mix.colours, counts=0.3, places=0.1, pairs=0)
-        judge = train_judge(
-            self.painter, Mix(counts=0.3, places=0.2, pairs=0, sizes=0.66), self.recipe.judge, self.folder, 7
-        )
-        scenes = judged_scenes(mix, self.recipe.judged, seed=1234)
+        mix = Mix(counts=0.3, places=0.2, pairs=0.2, sizes=0.66)
+        judge = train_judge(self.painter, mix, self.recipe.judge, self.folder, 7)
+        scenes = judged_scenes(JUDGED, self.recipe.judged, seed=1234)
         adherence, pictures = measure(pipeline, judge, scenes)
         write_report(adherence, self.folder)
         contact_sheet(pictures).save(self.folder / "contact-sheet.png")
@@ -122,11 +142,10 @@ def tiny() -> Recipe:
         text_width=32,
         text_layers=1,
         denoiser_channels=(8, 8, 16, 16),
-        pool=8,
         autoencoder=short,
         decoder=short,
         captions=short,
-        denoiser=short,
+        denoiser=tuple(replace(lesson, pool=8, schedule=short) for lesson in SHIPPED.denoiser),
         judge=short,
         judged=4,
     )

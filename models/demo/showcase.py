@@ -111,15 +111,13 @@ def make_stranger(folder: Path) -> Path:
     return path
 
 
-def show(exhibits: list[Exhibit], models: Path, checkpoint: str) -> None:
-    """Write each network's preview: the subjects in columns, the strengths in rows, made by the studio."""
+def show(exhibit: Exhibit, models: Path, checkpoint: str) -> None:
+    """Write the network's preview: the subjects in columns, the strengths in rows, made by the studio."""
+    strengths = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
+    asked = [exhibit.prompts(text, strength) for strength in strengths for text in SUBJECTS]
     with studio(models, checkpoint) as here:
-        for exhibit in exhibits:
-            chosen = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
-            asked = [exhibit.prompts(text, strength) for strength in chosen for text in SUBJECTS]
-            pictures = [here.pictures(prompt, negative=negative)[0] for prompt, negative in asked]
-            sheet = contact_sheet(pictures, columns=len(SUBJECTS))
-            sheet.save(models / exhibit.folder / f"{exhibit.name}.png")
+        pictures = [here.pictures(prompt, negative=negative)[0] for prompt, negative in asked]
+    contact_sheet(pictures, columns=len(SUBJECTS)).save(models / exhibit.folder / f"{exhibit.name}.png")
 
 
 def main() -> None:
@@ -139,12 +137,13 @@ def main() -> None:
         (arguments.models / folder).mkdir(exist_ok=True)
     side = load(arguments.models / "checkpoints" / arguments.checkpoint).unet.config.sample_size * 4
     painter = Painter(arguments.font or find_font(), side)
-    for exhibit in [] if arguments.previews else chosen:
+    for exhibit in chosen:
         wanted = tiny(exhibit) if arguments.tiny else exhibit
-        make(wanted, arguments.models, arguments.checkpoint, painter, arguments.work)
+        if not arguments.previews:
+            make(wanted, arguments.models, arguments.checkpoint, painter, arguments.work)
+        show(wanted, arguments.models, arguments.checkpoint)
     if not arguments.names:
         make_stranger(arguments.models / "loras")
-    show(chosen, arguments.models, arguments.checkpoint)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Schedule:
     warm_up: int = 50
     decay: float = 0.4  # the last part of the run, in which the learning rate falls to zero
     averaging: float = 0.998
+    precision: str = "no"  # or "bf16": what the forward pass computes in
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, counted from 0."""
@@ -51,7 +52,8 @@ class Trainer:
     ) -> None:
         """``paces`` are parts of the module with the share of the learning rate at which each learns."""
         self.name, self.schedule, self.seed = name, schedule, seed
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=schedule.precision)
+        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.pt"
         self.module = module.to(self.accelerator.device)
         groups = [{"params": list(part), "pace": pace} for part, pace in paces or [(list(module.parameters()), 1.0)]]
@@ -74,7 +76,8 @@ class Trainer:
             torch.manual_seed(int(dice.integers(2**31)))
             for group in self.optimizer.param_groups:
                 group["lr"] = self.schedule.rate(self.step) * group.get("pace", 1.0)
-            value = loss(dice)
+            with self.accelerator.autocast():
+                value = loss(dice)
             self.accelerator.backward(value)
             self._share_gradients()
             self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)

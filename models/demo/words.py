@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 # Ordered by how different they look at 64 pixels: a run with fewer nouns takes the first ones.
@@ -15,7 +16,14 @@ EMOJI = {
     "clock": "⏰", "gift": "🎁", "fox": "🦊", "pig": "🐷", "owl": "🦉", "grape": "🍇", "donut": "🍩",
     "bus": "🚌", "train": "🚂", "skull": "💀", "bee": "🐝", "turtle": "🐢", "whale": "🐳", "tulip": "🌷",
     "strawberry": "🍓", "watermelon": "🍉", "pear": "🍐", "ball": "⚽", "camera": "📷", "lion": "🦁",
-    "snail": "🐌",
+    "snail": "🐌", "rabbit": "🐰", "monkey": "🐵", "unicorn": "🦄", "tiger": "🐯", "koala": "🐨", "elephant": "🐘",
+    "crab": "🦀", "shark": "🦈", "snake": "🐍", "dragon": "🐲", "ladybug": "🐞", "bread": "🍞", "cheese": "🧀",
+    "cookie": "🍪", "candy": "🍬", "corn": "🌽", "pepper": "🌶", "avocado": "🥑", "pineapple": "🍍", "peach": "🍑",
+    "eggplant": "🍆", "broccoli": "🥦", "taco": "🌮", "plane": "✈", "bicycle": "🚲", "tractor": "🚜", "anchor": "⚓",
+    "castle": "🏰", "volcano": "🌋", "rainbow": "🌈", "cloud": "☁", "lightning": "⚡", "fire": "🔥",
+    "snowflake": "❄", "planet": "🪐", "alien": "👽", "clown": "🤡", "shoe": "👟", "dress": "👗", "diamond": "💎",
+    "hammer": "🔨", "bulb": "💡", "television": "📺", "drum": "🥁", "trumpet": "🎺", "pencil": "✏", "trophy": "🏆",
+    "basketball": "🏀", "magnet": "🧲",
 }  # fmt: skip
 
 COLOURS = {
@@ -79,6 +87,11 @@ def caption(scene: Scene, template: int = 0) -> str:
             return f"{subject(scene, article=False)}, {scene.colour} background"
         case _:
             return subject(scene)
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether the scene is one of the eighth that training never sees, so that the model can be asked for it."""
+    return zlib.crc32(caption(scene).encode()) % 8 == 0
 
 
 TEMPLATES = 4
