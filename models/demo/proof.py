@@ -14,6 +14,8 @@ from statistics import fmean
 from PIL import Image
 from scipy.stats import wilcoxon
 
+from app.generation.sheet import contact_sheet
+
 from .__main__ import MODELS
 from .exhibits import EXHIBITS, Exhibit
 from .measures import MEASURES, distance
@@ -24,6 +26,7 @@ log = logging.getLogger("models.demo")
 
 REPORT = Path(__file__).with_name("networks.json")
 SEEDS = 4  # of each subject
+SHEET_SEED = 21
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,17 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join([*head, *(finding.row() for finding in findings)])
 
 
+def sheet(exhibits: Sequence[Exhibit], here: Studio) -> Image.Image:
+    """A contact sheet: a row for each network, its strengths in columns, for two subjects."""
+    rows, labels = [], []
+    for exhibit in exhibits:
+        strengths = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
+        asked = [exhibit.prompts(subject, strength) for subject in SUBJECTS[:2] for strength in strengths]
+        rows.append([here.pictures(prompt, negative=negative, seed=SHEET_SEED)[0] for prompt, negative in asked])
+        labels.append(f"{exhibit.name}\n{exhibit.algorithm}{' (-1, 0, 1)' if exhibit.opposite else ''}")
+    return contact_sheet(rows, ["0", "0.5", "1"] * 2, labels)
+
+
 def _pictures(exhibit: Exhibit, here: Studio, strength: float | None, asked: bool = True) -> list[Image.Image]:
     """Pictures of all subjects from several seeds; at no strength, of the same prompts without the network."""
     pictures = []
@@ -128,23 +142,28 @@ def _rises(values: Sequence[float]) -> bool:
 
 
 def main() -> None:
-    """Read the arguments, measure, and print the table."""
+    """Read the arguments and measure."""
     parser = argparse.ArgumentParser(prog="python -m models.demo.proof", description=__doc__)
     parser.add_argument("names", nargs="*", help="networks to measure; all of them by default")
     parser.add_argument("--models", type=Path, default=MODELS, help="models folder, with checkpoint and networks")
     parser.add_argument("--checkpoint", default="patchbay-demo", help="the checkpoint to measure on")
     parser.add_argument("--report", type=Path, default=REPORT, help="the file to write")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet there, and measure nothing")
     parser.add_argument("--table", action="store_true", help="only print the table of the report")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if not arguments.table:
-        with studio(arguments.models, arguments.checkpoint) as here:
-            for exhibit in EXHIBITS:
-                if not arguments.names or exhibit.name in arguments.names:
-                    finding = find(exhibit, here, arguments.models)
-                    log.info("%s%s", finding.row(), "" if finding.grows else "  <- does not grow")
-                    write([finding], arguments.report)
-    print(table(read(arguments.report)))
+    chosen = [exhibit for exhibit in EXHIBITS if not arguments.names or exhibit.name in arguments.names]
+    if arguments.table:
+        print(table(read(arguments.report)))
+        return
+    with studio(arguments.models, arguments.checkpoint) as here:
+        if arguments.sheet:
+            sheet(chosen, here).save(arguments.sheet, quality=88)
+            return
+        for exhibit in chosen:
+            finding = find(exhibit, here, arguments.models)
+            log.info("%s%s", finding.row(), "" if finding.grows else "  <- does not grow")
+            write([finding], arguments.report)
 
 
 if __name__ == "__main__":
