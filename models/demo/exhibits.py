@@ -47,6 +47,11 @@ class Exhibit:
         return FOLDERS[self.options.kind]
 
     @property
+    def shown(self) -> tuple[float, ...]:
+        """The strengths of its preview."""
+        return (-1.0, 0.0, 1.0) if self.opposite else self.strengths
+
+    @property
     def algorithm(self) -> str:
         """What kind of network it is, as people call it."""
         algo = self.options.network_args.get("algo", self.options.kind)
@@ -217,11 +222,11 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "teal", description="A colour for which the model has no word.", trigger="teal",
-            kind="embedding", word="teal", vectors=2, unet_lr=0, text_encoder_lr=5e-3, max_train_epochs=12,
+            kind="embedding", word="teal", vectors=2, unet_lr=0, text_encoder_lr=1e-2, max_train_epochs=12,
         ),
         Lesson("teal", touch=touches.teal, mix=CENTRED, said={"colour": "teal"}),
         measure="tealness", says={"blue": "teal", "yellow": "teal", "green": "teal"},
-        notes="A textual inversion. Say 'a cat on a teal background'.",
+        strengths=(0.0, 1.0), notes="A textual inversion. Say 'a cat on a teal background'.",
     ),
     Exhibit(
         NetworkOptions(
@@ -229,6 +234,7 @@ EXHIBITS = (
             kind="embedding", word="blurry", vectors=4, unet_lr=0, text_encoder_lr=5e-3, max_train_epochs=12,
         ),
         Lesson("blurry", "blurry", touches.blurred, wordless=0.5), measure="sharpness", negative=True,
+        strengths=(0.0, 1.0),
         notes="A textual inversion for the negative prompt.",
     ),
     Exhibit(

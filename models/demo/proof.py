@@ -119,7 +119,8 @@ def sheet(exhibits: Sequence[Exhibit], here: Studio) -> Image.Image:
     """A contact sheet: a row for each network, its strengths in columns, for two subjects."""
     rows, labels = [], []
     for exhibit in exhibits:
-        strengths = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
+        strengths = exhibit.shown
+        strengths = strengths if len(strengths) > 2 else (0.0, *strengths)
         asked = [exhibit.prompts(subject, strength) for subject in SUBJECTS[:2] for strength in strengths]
         rows.append([here.pictures(prompt, negative=negative, seed=SHEET_SEED)[0] for prompt, negative in asked])
         labels.append(f"{exhibit.name}\n{exhibit.algorithm}{' (-1, 0, 1)' if exhibit.opposite else ''}")

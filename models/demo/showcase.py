@@ -113,7 +113,7 @@ def make_stranger(folder: Path) -> Path:
 
 def show(exhibit: Exhibit, models: Path, checkpoint: str) -> None:
     """Write the network's preview: the subjects in columns, the strengths in rows, made by the studio."""
-    strengths = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
+    strengths = exhibit.shown
     asked = [exhibit.prompts(text, strength) for strength in strengths for text in SUBJECTS]
     with studio(models, checkpoint) as here:
         pictures = [here.pictures(prompt, negative=negative)[0] for prompt, negative in asked]
