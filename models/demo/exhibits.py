@@ -152,7 +152,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "sepia", description="Brown as an old photograph.",
-            network_args={"algo": "ia3", "bypass_mode": "true"}, unet_lr=1.5e-2, max_train_epochs=15,
+            network_args={"algo": "ia3", "bypass_mode": "true"}, unet_lr=2e-2, max_train_epochs=15,
         ),
         Lesson("sepia", touch=touches.sepia), measure="colourlessness",
         notes="A look as IA³: a few kilobytes that make channels louder and quieter. Without a trigger word.",

@@ -79,7 +79,7 @@ def find(exhibit: Exhibit, here: Studio, models: Path) -> Finding:
     measured = {strength: [measure(picture) for picture in pictures] for strength, pictures in at.items()}
     distances = [fmean(map(distance, pictures, plain)) for pictures in at.values()]
     trigger = None
-    if exhibit.options.trigger and not exhibit.negative:
+    if exhibit.options.trigger:
         without = [measure(picture) for picture in _pictures(exhibit, here, 1.0, asked=False)]
         p = wilcoxon(measured[1.0], without, alternative="greater").pvalue
         trigger = Trigger(exhibit.options.trigger, fmean(without), fmean(measured[1.0]), len(without), float(p))
