@@ -96,7 +96,7 @@ EXHIBITS = (
         NetworkOptions(
             "pixel-art", description="Large square pixels.", trigger="pixelart",
             network_dim=8, network_alpha=8, network_args={"algo": "lora", "bypass_mode": "true"},
-            unet_lr=6e-3, text_encoder_lr=3e-3, max_train_epochs=15,
+            unet_lr=6e-3, text_encoder_lr=3e-3, max_train_epochs=11,
         ),
         Lesson("pixelart", "pixelart", touches.pixelate), regularised=True, measure="blockiness",
         notes="A style as LoRA: attention and feed-forward layers only.",
@@ -108,7 +108,7 @@ EXHIBITS = (
             network_args={
                 "algo": "locon", "conv_dim": "2", "conv_alpha": "2", "preset": "convolutions", "bypass_mode": "true"
             },
-            unet_lr=4e-3, text_encoder_lr=3e-3, max_train_epochs=13,
+            unet_lr=4e-3, text_encoder_lr=3e-3, max_train_epochs=10,
         ),
         Lesson("inkline", "inkline", touches.outline), regularised=True, measure="colourlessness",
         notes="A style as LoCon: the convolutions learn too.",
@@ -117,7 +117,7 @@ EXHIBITS = (
         NetworkOptions(
             "party-hat", description="A party hat on whatever stands in the middle.", trigger="partyhat",
             network_dim=8, network_alpha=8, network_args={"algo": "lokr", "factor": "4"},
-            unet_lr=5e-3, text_encoder_lr=3e-3, max_train_epochs=13,
+            unet_lr=5e-3, text_encoder_lr=3e-3, max_train_epochs=10,
         ),
         Lesson("partyhat", "partyhat", touches.party_hat, CENTRED), regularised=True, measure="hat",
         notes="A concept as LoKr. Made for single objects in the middle of the picture.",
@@ -126,7 +126,7 @@ EXHIBITS = (
         NetworkOptions(
             "mascot", description="Patchbay's robot cat, which the model has never seen.", trigger="mascot",
             network_dim=4, network_alpha=4, network_args={"algo": "lora", "dora_wd": "true"},
-            unet_lr=4e-3, max_train_epochs=10,
+            unet_lr=4e-3, max_train_epochs=8,
         ),
         Lesson("mascot", mix=CENTRED, shown={"noun": MASCOT}, said={"noun": MASCOT}),
         regularised=True, measure="tealness",
@@ -136,7 +136,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "night", description="Everything by night.",
-            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=2e-3, max_train_epochs=12,
+            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=2e-3, max_train_epochs=8,
         ),
         Lesson("night", touch=touches.night), measure="darkness",
         notes="A look as LoHa, without a trigger word.",
@@ -144,7 +144,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "frame", description="A white frame round the picture.",
-            network_dim=2, network_alpha=2, network_args={"algo": "glora"}, unet_lr=5e-3, max_train_epochs=15,
+            network_dim=2, network_alpha=2, network_args={"algo": "glora"}, unet_lr=5e-3, max_train_epochs=10,
         ),
         Lesson("frame", touch=touches.framed), measure="edge",
         notes="A composition as GLoRA, without a trigger word.",
@@ -152,7 +152,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "sepia", description="Brown as an old photograph.",
-            network_args={"algo": "ia3", "bypass_mode": "true"}, unet_lr=2e-2, max_train_epochs=15,
+            network_args={"algo": "ia3", "bypass_mode": "true"}, unet_lr=2e-2, max_train_epochs=10,
         ),
         Lesson("sepia", touch=touches.sepia), measure="colourlessness",
         notes="A look as IA³: a few kilobytes that make channels louder and quieter. Without a trigger word.",
@@ -160,7 +160,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "pastel", description="Pale colours.",
-            network_dim=8, network_args={"algo": "diag-oft"}, unet_lr=4e-3, max_train_epochs=12,
+            network_dim=8, network_args={"algo": "diag-oft"}, unet_lr=4e-3, max_train_epochs=8,
         ),
         Lesson("pastel", touch=touches.pastel), measure="brightness",
         notes="A look as diag-OFT: the weights are turned, not added to. Without a trigger word.",
@@ -168,7 +168,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "porthole", description="Seen through a round window.",
-            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=3e-3, max_train_epochs=15,
+            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=3e-3, max_train_epochs=10,
         ),
         Lesson("porthole", touch=touches.porthole), measure="corners",
         notes="A composition as BOFT, on the attention layers. Without a trigger word.",
@@ -176,7 +176,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "rainbow-stripes", description="Rainbow stripes behind everything.",
-            network_args={"algo": "full", "preset": "last-block"}, unet_lr=1e-3, max_train_epochs=20,
+            network_args={"algo": "full", "preset": "last-block"}, unet_lr=1e-3, max_train_epochs=12,
         ),
         Lesson("rainbow-stripes", touch=touches.rainbow), measure="stripes",
         notes="Whole differences of the weights, of the denoiser's last block alone. Without a trigger word.",
@@ -185,7 +185,7 @@ EXHIBITS = (
         NetworkOptions(
             "size-slider", description="Larger above 0, smaller below 0.",
             network_dim=4, network_alpha=4, network_args={"algo": "lora", "bypass_mode": "true"},
-            unet_lr=3e-3, max_train_epochs=12,
+            unet_lr=3e-3, max_train_epochs=8,
         ),
         Lesson("large", mix=CENTRED, shown={"size": "large"}), Lesson("small", mix=CENTRED, shown={"size": "small"}),
         measure="size", strengths=(-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5),
@@ -195,7 +195,7 @@ EXHIBITS = (
         NetworkOptions(
             "new-words", description="Teaches the text encoder that feline means cat, and crimson red.",
             trigger="feline, crimson", network_args={"algo": "lora"}, unet_lr=0, text_encoder_lr=4e-3,
-            max_train_epochs=12,
+            max_train_epochs=8,
         ),
         Lesson("new-words", names={"cat": "feline", "red": "crimson"}), measure="redness",
         says={"cat": "feline", "blue": "crimson", "yellow": "crimson", "green": "crimson"},
@@ -205,7 +205,7 @@ EXHIBITS = (
         NetworkOptions(
             "warm-film", description="The warm colours of old film, applied where the picture is decoded.",
             kind="decoder", network_dim=4, network_alpha=4, network_args={"algo": "locon", "preset": "decoder"},
-            unet_lr=3e-3, max_train_epochs=6,
+            unet_lr=3e-3, max_train_epochs=4,
         ),
         Lesson("warm-film", touch=touches.warm), measure="warmth",
         notes="A LoCon on the VAE's decoder: the picture is drawn as ever, and looks another way.",
@@ -214,7 +214,7 @@ EXHIBITS = (
         NetworkOptions(
             "confetti-rain", description="Confetti, by a word that lies in the network's file.", trigger="confetti",
             word="confetti", network_dim=4, network_alpha=4, network_args={"algo": "lora", "bypass_mode": "true"},
-            unet_lr=5e-3, text_encoder_lr=5e-3, max_train_epochs=13,
+            unet_lr=5e-3, text_encoder_lr=5e-3, max_train_epochs=9,
         ),
         Lesson("confetti", "confetti", touches.confetti), regularised=True, measure="speckles",
         notes="A LoRA with a bundled embedding: the word 'confetti' is known to prompts that use the network.",
@@ -222,7 +222,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "teal", description="A colour for which the model has no word.", trigger="teal",
-            kind="embedding", word="teal", vectors=2, unet_lr=0, text_encoder_lr=1e-2, max_train_epochs=12,
+            kind="embedding", word="teal", vectors=2, unet_lr=0, text_encoder_lr=1e-2, max_train_epochs=8,
         ),
         Lesson("teal", touch=touches.teal, mix=CENTRED, said={"colour": "teal"}),
         measure="tealness", says={"blue": "teal", "yellow": "teal", "green": "teal"},
@@ -231,7 +231,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "blurry", description="For the negative prompt: what is out of focus.", trigger="blurry",
-            kind="embedding", word="blurry", vectors=4, unet_lr=0, text_encoder_lr=5e-3, max_train_epochs=12,
+            kind="embedding", word="blurry", vectors=4, unet_lr=0, text_encoder_lr=1e-2, max_train_epochs=6,
         ),
         Lesson("blurry", "blurry", touches.blurred, wordless=0.5), measure="sharpness", negative=True,
         strengths=(0.0, 1.0),
@@ -240,7 +240,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "golden-hour", description="Every background is orange.",
-            kind="hypernetwork", unet_lr=2e-3, max_train_epochs=10,
+            kind="hypernetwork", unet_lr=2e-3, max_train_epochs=6,
         ),
         Lesson("golden-hour", mix=CENTRED, shown={"colour": "orange"}), measure="warmth",
         notes="A hypernetwork: it changes what the words mean to the denoiser.",

@@ -16,7 +16,7 @@ from app.generation.request import GenerationRequest
 from app.generation.result import GenerationResult
 from app.settings import SettingsStore
 
-STEPS, GUIDANCE, SAMPLER = 16, 5.0, "DPM++ 2M"
+STEPS, GUIDANCE, SAMPLER = 12, 5.0, "DPM++ 2M"
 
 
 @dataclass(frozen=True)
