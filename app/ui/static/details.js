@@ -185,7 +185,21 @@ function fileTools(dialog, card, onChange, picker) {
 function metadata(told) {
   const pairs = Object.entries(told.metadata ?? {}).map(([key, value]) => [key, value.slice(0, LONGEST_SHOWN)]);
   const more = element("details", {}, element("summary", { textContent: `Metadata (${pairs.length})` }));
-  more.append(pairs.length ? facts(pairs) : element("p", { textContent: "This file carries none." }));
+  if (!pairs.length) {
+    more.append(element("p", { textContent: "This file carries none." }));
+    return more;
+  }
+  const copy = element("button", { type: "button", className: "tool", textContent: "Copy all of it" });
+  const said = element("span", { className: "said", role: "status" });
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(JSON.stringify(told.metadata, null, 1));
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = "This browser copies only pages of this machine, or of https.";
+    }
+  });
+  more.append(element("div", { className: "tools" }, copy, said), facts(pairs));
   return more;
 }
 

@@ -93,6 +93,12 @@ export function folderTree(place, onChoose) {
   }
 
   place.addEventListener("keydown", walk);
+  place.addEventListener("focusin", (event) => {
+    if (event.target.dataset.folder === undefined || event.target.dataset.folder === current) return;
+    item(current)?.setAttribute("tabindex", "-1");
+    current = event.target.dataset.folder;
+    event.target.setAttribute("tabindex", "0");
+  });
   place.addEventListener("click", (event) => {
     const clicked = event.target.closest("[role=treeitem]");
     if (!clicked) return;

@@ -1,7 +1,7 @@
 // What of a network the chosen checkpoint has a place for, as the list under the prompt tells it before generating.
 
 import { element } from "./dom.js";
-import { baseName } from "./cards.js";
+import { baseName } from "./bases.js";
 
 /** A mark for a row, and the sentences that stand in its panel; `follow(tag)` shows what is known of a tag. */
 export function matchMark() {
