@@ -42,6 +42,7 @@ export async function generate(values, names) {
 export function remember(values, names) {
   if (!whenRecalled.done) return;
   latest = paired(names, values);
+  noteHires();
   try {
     localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: latest }));
   } catch { /* no room, or private browsing: the form is simply not kept */ }
@@ -58,7 +59,15 @@ export function recall(values, names) {
   const recalled = filled(names, values, kept);
   latest = paired(names, recalled);
   sizeOf = sized(latest.checkpoint);
+  noteHires();
   return recalled;
+}
+
+/** A second pass is told on its closed drawer too: it takes longer than the first. */
+function noteHires() {
+  const { hires_scale: scale, width, height } = latest;
+  const label = document.querySelector("#txt2img_hr button.label-wrap span");
+  if (label) label.dataset.note = scale > 1 ? `×${scale}: ${Math.round(width * scale)} × ${Math.round(height * scale)}` : "off";
 }
 
 /** The fields of the form by name, as they are now. */
