@@ -53,9 +53,12 @@ class LoadedModel:
             OutOfMemory: the device's memory is exhausted.
         """
         checkpoint = self.checkpoint
-        with memory_errors(checkpoint.placement, "applying networks"), checkpoint.at_work(*names):
-            with self.patcher.patched(plan.component(*names), first) as at:
-                yield at
+        with (
+            memory_errors(checkpoint.placement, "applying networks"),
+            checkpoint.at_work(*names),
+            self.patcher.patched(plan.component(*names), first) as at,
+        ):
+            yield at
 
     @contextmanager
     def networked(self, plan: PatchPlan, influences: Influences) -> Iterator[At]:
