@@ -52,12 +52,9 @@ class LoadedModel:
         Raises:
             OutOfMemory: the device's memory is exhausted.
         """
-        checkpoint = self.checkpoint
-        with (
-            memory_errors(checkpoint.placement, "applying networks"),
-            checkpoint.at_work(*names),
-            self.patcher.patched(plan.component(*names), first) as at,
-        ):
+        checkpoint, part = self.checkpoint, plan.component(*names)
+        short = memory_errors(checkpoint.placement, "applying networks")
+        with short, checkpoint.at_work(*names), self.patcher.patched(part, first) as at:
             yield at
 
     @contextmanager
@@ -127,8 +124,10 @@ class ModelHolder:
 
     @property
     def kept_bytes(self) -> int:
-        """What the model's patcher keeps between generations."""
-        return self._model.patcher.memory().kept if self._model else 0
+        """What networks keep between generations: pristine weights, formed deltas, and the networks themselves."""
+        if self._model is None:
+            return 0
+        return self._model.patcher.memory().kept + self._model.binder.nbytes + self._model.hypernetworks.nbytes
 
     def free(self) -> None:
         """Drop the model and give its memory back."""
