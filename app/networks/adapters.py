@@ -3,6 +3,7 @@
     Adapter
     ├── LoRA                                  a product of two small matrices (this file)
     ├── LoHa, LoKr, GLoRA, TLoRA              other products of small matrices (products)
+    ├── PathGLoRA, PathBias                   peft's GLoRA (generalized)
     ├── Full, Absolute, Sparse, Gain          tensors of the parameter's own size, or vectors along it (direct)
     ├── OFT, BOFT, InputOFT, InputBOFT        rotations (orthogonal)
     └── DoRA, Sum, Stack                      adapters made of adapters (composed)
@@ -64,6 +65,20 @@ class Adapter(ABC):
     def truncated(self, ranks: int) -> Adapter:
         """The adapter with its first `ranks` ranks; itself where it has no more, or none."""
         return self
+
+
+class Beside(Adapter):
+    """A change of a bias that depends on the weight beside it.
+
+    Its parameter is the matrix (out, 1 + in·kernel) of the bias, a column, and the weight; its delta is the bias's.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def parted(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """The bias (out,) and the weight (out, in·kernel)."""
+        return matrix[:, 0], matrix[:, 1:]
 
 
 def real(tensor: Tensor, like: Tensor | None = None) -> Tensor:

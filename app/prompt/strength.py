@@ -20,8 +20,8 @@ class ScheduledNetwork:
     """A tag over the steps.
 
     `strengths` has one number per step under te, unet, in, mid, out and vae; and under te1, te2, te3, in4, out7, block3
-    where the tag names them. `lbw` are 12, 17, 20 or 26 numbers that multiply. `module` is the only component to patch;
-    the others' strengths are 0.
+    where the tag names them. `lbw` are 12, 17, 20, 26 or 61 numbers that multiply. `module` is the only component to
+    patch; the others' strengths are 0.
     """
 
     kind: str

@@ -223,13 +223,20 @@ def test_a_style_is_saved_applied_and_undone(page: Page) -> None:
     page.get_by_role("combobox", name="Kind").select_option("style")
     page.once("dialog", lambda dialog: dialog.accept("Inked"))
     page.get_by_role("button", name="Save the prompts as a style…").click()
-    card = page.get_by_role("button", name="Apply Inked")
+    card = page.get_by_role("button", name="Add Inked")
     card.wait_for()
     prompt.fill("a cat")
     card.click()
     expect(prompt).to_have_value("a cat, ink on paper")
     prompt.press("Control+z")
     expect(prompt).to_have_value("a cat")
+    card.click()
+    expect(prompt).to_have_value("a cat, ink on paper")
+    page.get_by_role("button", name="Remove Inked").click()
+    expect(prompt).to_have_value("a cat")
+    page.get_by_role("button", name="Favourite Inked").click()
+    page.get_by_role("button", name="Favourites").click()
+    expect(card).to_be_visible()
 
 
 def test_a_missing_network_is_named_anew_by_one_click(page: Page) -> None:

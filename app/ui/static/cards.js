@@ -6,7 +6,7 @@ import { favour } from "./library.js";
 
 /** The card; `shown` tells whether it is in use and which other base the checkpoint has, and does what its buttons say. */
 export function networkCard(card, shown) {
-  const verb = { checkpoint: "Use", vae: "Use", style: "Apply" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
+  const verb = { checkpoint: "Use", vae: "Use" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
   const pick = element("button", { type: "button", className: "pick", "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
   pick.append(picture(card));
   pick.addEventListener("click", shown.onPick);
@@ -15,8 +15,8 @@ export function networkCard(card, shown) {
     pick,
     ...(card.kind === "style" ? [] : [
       element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: card.unread ? "…" : baseName(card.base) }),
-      favouriteButton(card),
     ]),
+    favouriteButton(card),
     element("div", { className: "name", title: card.name, textContent: card.bare }),
     element("div", { className: "chips", title: card.words.join(", ") }, ...words),
     element("div", { className: "foot" },

@@ -5,8 +5,14 @@ import { ask, send } from "./dom.js";
 const KEY = "patchbay.form";
 const VERSION = 1;
 const BLOCK = 64;
+/** Milliseconds within which two tellings are of one choice. */
+const ONE_CHOICE = 500;
 
 let pending = null;
+let latest = {};
+/** The usual size of the checkpoint in the form, as a promise. */
+let sizeOf = null;
+let adopting = null;
 let lastResult = () => null;
 let say = () => {};
 
@@ -38,8 +44,10 @@ export async function generate(values, names) {
 /** Keep the form in this browser. */
 export function remember(values, names) {
   if (!whenRecalled.done) return;
+  latest = paired(names, values);
+  noteHires();
   try {
-    localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: paired(names, values) }));
+    localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: latest }));
   } catch { /* no room, or private browsing: the form is simply not kept */ }
 }
 
@@ -51,15 +59,52 @@ export function recall(values, names) {
     if (stored?.version === VERSION) kept = stored.fields;
   } catch { /* unreadable: begin anew */ }
   whenRecalled.resolve();
-  return filled(names, values, kept);
+  const recalled = filled(names, values, kept);
+  latest = paired(names, recalled);
+  sizeOf = sized(latest.checkpoint);
+  noteHires();
+  return recalled;
 }
 
-/** The values that a dropped image or its text gave. */
-export function takeRestored(values, names) {
+/** A second pass is told on its closed drawer too: it takes longer than the first. */
+function noteHires() {
+  const { hires_scale: scale, width, height } = latest;
+  const label = document.querySelector("#txt2img_hr button.label-wrap span");
+  if (label) label.dataset.note = scale > 1 ? `×${scale}: ${Math.round(width * scale)} × ${Math.round(height * scale)}` : "off";
+}
+
+/** The fields of the form by name, as they are now. */
+export const formNow = () => ({ ...latest });
+
+/** The values that a dropped image or its text gave; a checkpoint alone brings its size. */
+export async function takeRestored(values, names) {
   const fields = pending ?? {};
   pending = null;
-  return filled(names, values, fields);
+  if (!fields.checkpoint) return filled(names, values, fields);
+  const now = paired(names, values);
+  const [width, height] = await adoptSize([fields.checkpoint, now.width, now.height]);
+  return filled(names, values, { width, height, ...fields });
 }
+
+/** The size of the checkpoint that was chosen, where the form has the size of the one before; else its own. */
+export function adoptSize([checkpoint, width, height]) {
+  // Gradio tells of one choice twice; both times the answer is the first one's.
+  if (adopting?.checkpoint === checkpoint) return adopting.size;
+  const mine = { checkpoint, size: sizeAfter(checkpoint, width, height) };
+  adopting = mine;
+  mine.size.finally(() => setTimeout(() => { if (adopting === mine) adopting = null; }, ONE_CHOICE));
+  return mine.size;
+}
+
+async function sizeAfter(checkpoint, width, height) {
+  const before = sizeOf;
+  sizeOf = sized(checkpoint);
+  const [old, fresh] = await Promise.all([before, sizeOf]);
+  const isUsual = old && fresh.ok && old.width === width && old.height === height;
+  return isUsual ? [fresh.width, fresh.height] : [width, height];
+}
+
+const sized = (checkpoint) => ask(`/app/size.json?checkpoint=${encodeURIComponent(checkpoint ?? "")}`);
 
 /** Fill the form with fields by name. */
 export function fillForm(fields) {
