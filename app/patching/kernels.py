@@ -118,7 +118,8 @@ def merge(job: Job, scratch: Scratch) -> None:
     rows, columns = job.matrix
     flat = live.is_contiguous()
     direct = flat and live.dtype == torch.float32
-    if product and not dense and direct and base.is_contiguous() and base.device == live.device:
+    alike = base.is_contiguous() and base.dtype == live.dtype and base.device == live.device
+    if product and not dense and direct and alike:
         up, down, strength = product
         torch.addmm(_matrix(base), up, down, alpha=strength, out=_matrix(live))
         return

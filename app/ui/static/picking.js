@@ -1,16 +1,18 @@
 // Adding a network to the prompt and taking it away again, as edits that Ctrl+Z undoes. The server finds the tags.
 
-import { codePointOffsets, replaceText, send } from "./dom.js";
+import { codePointOffsets, replaceText, send, setText } from "./dom.js";
 import { fillForm } from "./form.js";
 import { additions, networkCards } from "./library.js";
 import { applyStyle } from "./styles.js";
 
+const KEPT_PAIRS = 50;
 const CHOSEN = { checkpoint: "checkpoint", vae: "vae" };
 
 /** Adds and removes networks in two text boxes; `say` tells what went wrong, `lastImage()` gives the image shown. */
 export function networkPicker(prompt, negative, say, lastImage) {
   let lastBox = prompt;
   let queue = Promise.resolve();
+  const pairs = pairedEdits(prompt, negative);
   for (const box of [prompt, negative]) box.addEventListener("focus", () => { lastBox = box; });
 
   async function toggle(card) {
@@ -43,6 +45,7 @@ export function networkPicker(prompt, negative, say, lastImage) {
     }
     changeTo(negative, answer.negative);
     changeTo(prompt, answer.prompt);
+    if (asked.negative !== answer.negative && asked.prompt !== answer.prompt) pairs.push([asked, { prompt: prompt.value, negative: negative.value }]);
     box.focus({ preventScroll: true });
     const caret = codePointOffsets(box.value)[answer.caret] ?? box.value.length;
     box.setSelectionRange(caret, caret);
@@ -83,6 +86,25 @@ export function networkPicker(prompt, negative, say, lastImage) {
       document.execCommand("undo");
     },
   };
+}
+
+/** Edits of both boxes by one click: undone and redone in the prompt, they are in the negative prompt too. */
+function pairedEdits(prompt, negative) {
+  const pairs = [];
+  prompt.addEventListener("input", (event) => {
+    const [command, from, to] = { historyUndo: ["undo", 1, 0], historyRedo: ["redo", 0, 1] }[event.inputType] ?? [];
+    const pair = command && pairs.find((one) => one[to].prompt === prompt.value && one[from].negative === negative.value);
+    if (!pair || pair[to].negative === negative.value) return;
+    // The browser's own history goes on to the other box; where it does not, the text is set.
+    setTimeout(() => {
+      if (prompt.value !== pair[to].prompt || negative.value !== pair[from].negative) return;
+      document.execCommand(command);
+      if (prompt.value !== pair[to].prompt) document.execCommand(command === "undo" ? "redo" : "undo");
+      if (negative.value !== pair[to].negative) setText(negative, pair[to].negative);
+      prompt.focus({ preventScroll: true });
+    }, 0);
+  });
+  return { push: (pair) => pairs.unshift(pair) > KEPT_PAIRS && pairs.pop() };
 }
 
 /** Change a box's text by the one piece that differs: the cursor stays, and one Ctrl+Z takes it back. */

@@ -86,13 +86,13 @@ function isClosed() {
 }
 
 function stopItem(stop, onPick) {
-  const id = `stop-${stop.name}`;
-  const button = element("button", { type: "button", className: "stop", "aria-pressed": "false", "aria-labelledby": id, "aria-describedby": `${id}-about` });
+  const button = element("button", { type: "button", className: "stop", "aria-pressed": "false" });
   button.append(
     stop.picture ? element("img", { src: stop.picture, alt: "", width: 72, height: 72 }) : element("span", { className: "blank" }),
     element("span", { className: "words" },
-      element("b", { id, textContent: stop.title }),
-      element("span", { id: `${id}-about` }, element("span", { className: "line", textContent: stop.line }), element("code", { textContent: stop.prompt }))),
+      element("b", { textContent: stop.title }),
+      element("span", { className: "line", textContent: stop.line }),
+      element("code", { textContent: stop.prompt })),
   );
   button.addEventListener("click", () => onPick(stop, button));
   return element("li", {}, button);
