@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.decoding import Previewer
+from app.diffusion.denoiser import Side
 from app.diffusion.device import Placement, memory_errors, release_memory
 from app.diffusion.loading import load_checkpoint
+from app.diffusion.sampling import BeforeStep
 from app.diffusion.vae import with_vae
 from app.engine.encodings import Encoder
 from app.engine.hypernets import HypernetworkBinder
@@ -59,20 +61,25 @@ class LoadedModel:
             yield at
 
     @contextmanager
-    def networked(self, plan: PatchPlan, influences: Influences) -> Iterator[At]:
+    def networked(
+        self, plan: PatchPlan, influences: Influences, negative: PatchPlan | None = None
+    ) -> Iterator[BeforeStep]:
         """The denoiser under its networks of all kinds: yields `at(step)`, which sets them to what they are at a step.
 
-        The VAE is under the plan's first step meanwhile: previews are made with it, and a mask for inpainting.
+        Where the negative prompt has a plan of its own, `at` answers what changes between the two. The VAE is under the
+        plan's first step meanwhile: previews are made with it, and a mask for inpainting.
         """
         names = [name for name in DENOISERS if name in self.checkpoint.components]
         with self.patcher.patched(plan.component("vae")):
             pass  # It stays so when the block is left, wherever it is.
         hypernets = hypernetted(self.checkpoint.components, influences)
-        with self.patched(plan, *names) as patch, hypernets as influence:
+        opposite = nullcontext() if negative is None else self.patched(negative, *names)
+        with self.patched(plan, *names) as patch, opposite as oppose, hypernets as influence:
 
-            def at(step: int) -> None:
+            def at(step: int) -> Side | None:
                 patch(step)
                 influence(step)
+                return None if oppose is None else lambda negative: oppose(step) if negative else patch(step)
 
             yield at
 

@@ -39,6 +39,7 @@ def test_every_file_is_a_card_and_two_of_one_name_are_two(tab: TestClient) -> No
 
 
 def test_the_cards_come_compressed_and_once(tab: TestClient) -> None:
+    cards(tab)
     first = tab.get("/app/networks.json")
     assert first.headers["content-encoding"] == "gzip"
     again = tab.get("/app/networks.json", headers={"if-none-match": first.headers["etag"]})

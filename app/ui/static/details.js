@@ -1,11 +1,13 @@
 // Everything about one network: what it says of itself, its training words, the notes beside it, and its files.
 
+import { baseName } from "./bases.js";
 import { ask, element, send } from "./dom.js";
 import { cardRoute } from "./library.js";
 import { styleForm } from "./styles.js";
 
 const SHOWN_WORDS = 60;
 const LONGEST_SHOWN = 2000;
+const LONG = 34;
 const NOTES = [
   ["activation_text", "activation text", "Activation text", "Added with the tag instead of the trigger words"],
   ["negative_text", "negative text", "Negative text", "Added to the negative prompt"],
@@ -35,11 +37,13 @@ export async function showDetails(dialog, card, onChange, picker) {
   }
   body.replaceChildren(
     ...top(card, told),
-    facts(factsOf(card, told)),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
     ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker),
-    ...wordChips("Trained on", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker),
+    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker),
     ...randomPrompt(told, picker),
+    element("h3", { textContent: "The file" }),
+    facts(factsOf(card, told)),
+    element("h3", { textContent: "Your notes" }),
     notesForm(card, told, onChange),
     fileTools(dialog, card, onChange, picker),
     metadata(told),
@@ -53,12 +57,13 @@ function top(card, told) {
 }
 
 function factsOf(card, told) {
-  const training = Object.entries(told.training ?? {}).map(([key, value]) => [key.replaceAll("_", " "), String(value)]);
+  const known = new Set(["rank", "alpha", "base_model_version"]);
+  const training = Object.entries(told.training ?? {}).filter(([key]) => !known.has(key)).map(([key, value]) => [titled(key), String(value)]);
   const counted = (counts) => Object.entries(counts ?? {}).map(([name, count]) => `${name} ×${count}`).join(", ");
   return [
     ["Adds", card.add],
-    ["Title", told.title],
-    ["Base model", `${told.base_model} — ${told.reason}`],
+    ["Title", told.title === card.bare ? "" : told.title],
+    ["Made for", `${baseName(told.base_model)}: ${told.reason}`],
     ["Algorithm", counted(told.algorithms)],
     ["Rank", counted(told.ranks)],
     ["Alpha", counted(told.alphas)],
@@ -76,10 +81,14 @@ function factsOf(card, told) {
   ].filter(([, value]) => value);
 }
 
+/** A list of facts; long ones take the whole width. */
 function facts(pairs) {
-  const rows = pairs.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]);
+  const rows = pairs.map(([name, value]) => element("div", { className: value.length > LONG ? "long" : "" },
+    element("dt", { textContent: name }), element("dd", { textContent: value })));
   return element("dl", { className: "facts" }, ...rows);
 }
+
+const titled = (key) => `${key[0]?.toUpperCase() ?? ""}${key.slice(1).replaceAll("_", " ")}`;
 
 /** Words with how often they were seen in training; a click puts one into the prompt or takes it out. */
 function wordChips(title, words, picker) {

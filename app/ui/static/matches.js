@@ -3,6 +3,8 @@
 import { element } from "./dom.js";
 import { baseName } from "./bases.js";
 
+const SHOWN = 3;
+
 /** A mark for a row, and the sentences that stand in its panel; `follow(tag)` shows what is known of a tag. */
 export function matchMark() {
   const mark = element("span", { className: "match" });
@@ -36,7 +38,7 @@ function described({ match }) {
   return {
     short: `${match.matched}/${total}`,
     level: "warning",
-    sentences: [`${match.matched} of ${total} modules fit ${base}; ${said}.`, `For example: ${match.examples.join(", ")}`],
+    sentences: [`${match.matched} of ${total} modules fit ${base}; ${said}.`, `For example: ${match.examples.slice(0, SHOWN).join(", ")}`],
   };
 }
 
