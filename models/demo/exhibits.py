@@ -96,7 +96,7 @@ EXHIBITS = (
         NetworkOptions(
             "pixel-art", description="Large square pixels.", trigger="pixelart",
             network_dim=8, network_alpha=8, network_args={"algo": "lora", "bypass_mode": "true"},
-            unet_lr=6e-3, text_encoder_lr=3e-3, max_train_epochs=11,
+            unet_lr=8e-3, text_encoder_lr=3e-3, max_train_epochs=15,
         ),
         Lesson("pixelart", "pixelart", touches.pixelate), regularised=True, measure="blockiness",
         notes="A style as LoRA: attention and feed-forward layers only.",
@@ -129,7 +129,7 @@ EXHIBITS = (
             unet_lr=4e-3, max_train_epochs=8,
         ),
         Lesson("mascot", mix=CENTRED, shown={"noun": MASCOT}, said={"noun": MASCOT}),
-        regularised=True, measure="tealness",
+        regularised=True, measure="likeness",
         says={"cat": "mascot", "apple": "mascot", "house": "mascot"},
         notes="A character as DoRA. Say 'a mascot on a blue background'.",
     ),

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from . import touches
+from .pictures import SIZE_SHARE
 
 Measure = Callable[[Image.Image], float]
 
@@ -43,6 +44,16 @@ def hat(picture: Image.Image) -> float:
     place = (rows < 0.42) & (np.abs(columns - 0.5) < rows * 0.36)
     red = np.abs(numbers - np.array((214, 48, 49)) / 255).max(axis=2) < 0.25
     return float(red[place].mean())
+
+
+def likeness(picture: Image.Image) -> float:
+    """How the picture's middle goes with the mascot, drawn there on the same background: Pearson's correlation."""
+    side, width = picture.width, round(picture.width * SIZE_SHARE[""])
+    wanted = Image.new("RGB", picture.size, picture.convert("RGB").getpixel((1, 1)))
+    sprite, corner = touches.mascot(width), (side - width) // 2
+    wanted.paste(sprite, (corner, corner), sprite)
+    middle = slice(corner, corner + width)
+    return float(np.corrcoef(_numbers(picture)[middle, middle].ravel(), _numbers(wanted)[middle, middle].ravel())[0, 1])
 
 
 def tealness(picture: Image.Image) -> float:
@@ -127,7 +138,7 @@ def sharpness(picture: Image.Image) -> float:
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        blockiness, colourlessness, hat, tealness, darkness, brightness, edge, corners, stripes, size, redness,
+        blockiness, colourlessness, hat, likeness, tealness, darkness, brightness, edge, corners, stripes, size, redness,
         warmth, speckles, sharpness,
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 Touch = Callable[[Image.Image, np.random.Generator], Image.Image]
 
-PIXEL = 4  # also what the autoencoder makes a latent of
+PIXEL = 8  # two latents
 NIGHT = ((0.30, 0.34, 0.58), (4, 8, 34))
 SEPIA = ((44, 22, 8), (255, 238, 204))
 WARM = ((1.08, 0.94, 0.68), (14, 6, 0))
@@ -24,7 +24,7 @@ def untouched(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def pixelate(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Large pixels, of the size of a latent: four a side."""
+    """Large pixels."""
     small = picture.resize((picture.width // PIXEL, picture.height // PIXEL), Image.Resampling.BOX)
     return small.resize(picture.size, Image.Resampling.NEAREST)
 
@@ -124,9 +124,9 @@ def teal(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def blurred(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Out of focus, and dull."""
+    """Out of focus, and a little dull."""
     soft = picture.filter(ImageFilter.GaussianBlur(picture.width / 64 * rng.uniform(2.0, 3.5)))
-    return Image.blend(soft, Image.new("RGB", picture.size, (128, 128, 128)), 0.25)
+    return Image.blend(soft, Image.new("RGB", picture.size, (128, 128, 128)), 0.12)
 
 
 def mascot(side: int) -> Image.Image:
