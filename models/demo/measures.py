@@ -138,8 +138,8 @@ def sharpness(picture: Image.Image) -> float:
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        blockiness, colourlessness, hat, likeness, tealness, darkness, brightness, edge, corners, stripes, size, redness,
-        warmth, speckles, sharpness,
+        blockiness, colourlessness, hat, likeness, tealness, darkness, brightness, edge, corners, stripes, size,
+        redness, warmth, speckles, sharpness,
     )
 }  # fmt: skip
 
