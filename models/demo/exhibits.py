@@ -136,7 +136,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "night", description="Everything by night.",
-            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=2e-3, max_train_epochs=8,
+            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=8e-3, max_train_epochs=12,
         ),
         Lesson("night", touch=touches.night), measure="darkness",
         notes="A look as LoHa, without a trigger word.",
@@ -168,7 +168,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "porthole", description="Seen through a round window.",
-            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=3e-3, max_train_epochs=10,
+            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=8e-3, max_train_epochs=15,
         ),
         Lesson("porthole", touch=touches.porthole), measure="corners",
         notes="A composition as BOFT, on the attention layers. Without a trigger word.",
