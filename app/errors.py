@@ -88,7 +88,12 @@ class CheckpointError(PatchbayError):
 
 
 class NetworkError(PatchbayError):
-    """A network file cannot be read, found, or used on this model; `where` is the file or tag."""
+    """A network file cannot be read, found, or used on this model; `where` is the file or tag.
+
+    `near` are the names of networks that may have been meant.
+    """
+
+    near: tuple[str, ...] = ()
 
 
 class SettingsError(PatchbayError):

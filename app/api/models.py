@@ -8,6 +8,7 @@ from app.engine.library import Library, ModelFile
 from app.errors import NetworkError
 from app.generation.choices import SAMPLERS, SCHEDULE_TYPES
 from app.generation.request import LATENT_UPSCALERS, PICTURE_UPSCALERS
+from app.generation.styles import Styles
 from app.networks.header import Header, read_header
 from app.networks.record import NetworkFile
 from app.settings import SettingsStore
@@ -50,6 +51,23 @@ def loras(library: Library) -> list[dict[str, Any]]:
             "metadata": dict(header.metadata) if (header := _header(file)) else {},
         }
         for file in library.networks.entries()
+    ]
+
+
+def hypernetworks(library: Library) -> list[dict[str, Any]]:
+    """`hypernetworks`: `name` is what a tag names."""
+    return [{"name": file.name, "path": str(file.path)} for file in library.hypernetworks.entries()]
+
+
+def styles(settings: SettingsStore) -> list[dict[str, Any]]:
+    """`prompt-styles`, in the order of their file.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    return [
+        {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative}
+        for style in Styles(settings.data).all().values()
     ]
 
 

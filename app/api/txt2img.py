@@ -23,13 +23,12 @@ from app.generation.infotext import parse_infotext
 from app.generation.png import png_bytes, read_picture
 from app.generation.request import GenerationRequest
 from app.generation.result import GenerationResult
+from app.generation.styles import Styles
 from app.settings import SettingsStore
 
 RENAMED: Mapping[str, str] = {"n_iter": "batch_count"}
 JUST_RESIZE, CROP_AND_RESIZE = 0, 1
 DIRECT = ("prompt", "negative_prompt", "seed", "steps", "cfg_scale", "width", "height", "batch_size", "n_iter")
-
-
 HIRES: Mapping[str, str] = {
     "hr_second_pass_steps": "hires_steps",
     "hr_upscaler": "hires_upscaler",
@@ -40,6 +39,15 @@ HIRES_REFUSED = (
     "hr_negative_prompt",
 )  # fmt: skip
 """What a second pass has of the first. Clients send these empty, or saying the same."""
+REFUSED: Mapping[str, str] = {
+    "restore_faces": "Restoring faces",
+    "tiling": "Tiling",
+    "subseed_strength": "A variation seed",
+    "seed_resize_from_w": "Resizing a seed",
+    "seed_resize_from_h": "Resizing a seed",
+    "refiner_checkpoint": "A refiner",
+}
+"""Fields that would change the picture and cannot: no client shall believe that they did."""
 
 
 class Txt2Img(BaseModel):
@@ -77,6 +85,14 @@ class Txt2Img(BaseModel):
     hr_negative_prompt: str | None = None
     denoising_strength: float | None = None
     script_name: str | None = None
+    alwayson_scripts: dict[str, Any] | None = None
+    styles: list[str] | None = None
+    restore_faces: bool | None = None
+    tiling: bool | None = None
+    subseed_strength: float | None = None
+    seed_resize_from_w: int | None = None
+    seed_resize_from_h: int | None = None
+    refiner_checkpoint: str | None = None
 
     def request(self, settings: SettingsStore, library: Library) -> GenerationRequest:
         """The generation asked for: these fields, else the infotext's, else the settings' and the API's defaults.
@@ -85,8 +101,7 @@ class Txt2Img(BaseModel):
             RequestError: a field is out of bounds, or names nothing there is.
             CheckpointError: there is no such checkpoint or VAE.
         """
-        if self.script_name:
-            raise RequestError(f"Script {self.script_name!r} not found.", where="script_name")
+        self._refuse_what_is_not_built()
         values = self._defaults(settings)
         if self.infotext:
             parsed = parse_infotext(self.infotext)
@@ -102,7 +117,29 @@ class Txt2Img(BaseModel):
         values["vae"] = vae_name(values["vae"], library)
         if values["checkpoint"]:
             values["checkpoint"] = library.checkpoints.find(str(values["checkpoint"])).name
+        values |= self._styled(values, settings)
         return GenerationRequest(**values | self.hires()).checked()
+
+    def _refuse_what_is_not_built(self) -> None:
+        for script in [self.script_name, *(self.alwayson_scripts or {})]:
+            if script:
+                raise RequestError(f"Script {script!r:.60} not found.", where="script_name, alwayson_scripts")
+        for name, wanted in REFUSED.items():
+            given = getattr(self, name)
+            if given and given != -1:
+                raise RequestError(f"{wanted} is not built in; {given!r:.60} was asked for.", where=name)
+
+    def _styled(self, values: Mapping[str, Any], settings: SettingsStore) -> dict[str, str]:
+        """Both prompts, with the styles of these names applied one after the other."""
+        if not self.styles:
+            return {}
+        known = {style.name: style for style in Styles(settings.data).all().values()}
+        prompt, negative = str(values.get("prompt", "")), str(values.get("negative_prompt", ""))
+        for name in self.styles:
+            if name not in known:
+                raise RequestError(f"There is no style named {name!r:.80}.", where="styles")
+            prompt, negative = known[name].applied(prompt, negative)
+        return {"prompt": prompt, "negative_prompt": negative}
 
     def hires(self) -> dict[str, Any]:
         """The fields about a second pass, as far as they are given.
@@ -187,11 +224,11 @@ def answer(asked: Txt2Img, result: GenerationResult) -> dict[str, Any]:
     return {
         "images": images if asked.send_images is not False else [],
         "parameters": asked.model_dump() | hidden,
-        "info": json.dumps(_info(result)),
+        "info": json.dumps(_info(asked, result)),
     }
 
 
-def _info(result: GenerationResult) -> dict[str, Any]:
+def _info(asked: Txt2Img, result: GenerationResult) -> dict[str, Any]:
     first = result.images[0].request if result.images else replace(result.request, batch_count=1, batch_size=1)
     made = [image.request for image in result.images]
     from_picture = first.init_image is not None or first.hires_scale > 1
@@ -224,7 +261,7 @@ def _info(result: GenerationResult) -> dict[str, Any]:
         "extra_generation_params": dict(extras),
         "index_of_first_image": 0,
         "infotexts": [image.infotext for image in result.images],
-        "styles": [],
+        "styles": list(asked.styles or ()),
         "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
         "clip_skip": first.clip_skip,
         "is_using_inpainting_conditioning": False,

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from app.cli.studio import load_extensions
 from app.errors import RequestError
 from app.prompt.explain import Explanation, explain_batch, render
 from app.prompt.explain import explain as explained
-from app.prompt.schedule import ScheduleOptions
+from app.prompt.schedule import KINDS, ScheduleOptions
 from app.settings import SettingsStore
 
 
 def explain(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     """Print the meaning of one prompt, or of each in a batch; 1 when one of them has an error."""
     networks = settings.current.networks
-    options = ScheduleOptions(default_strength=networks.default_strength, separator=networks.schedule_separator)
+    kinds = KINDS.union(kind.name for kind in load_extensions().network_kinds)
+    options = ScheduleOptions(networks.default_strength, networks.schedule_separator, kinds)
     if arguments.batch is not None:
         answers = explain_batch(_batch(arguments.batch), options)
         print(json.dumps(answers, ensure_ascii=False))

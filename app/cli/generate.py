@@ -13,12 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 from app.cli.studio import load_extensions, open_engine
+from app.engine.engine import Engine
+from app.engine.grid import NOTHING, cells, read_axis
 from app.engine.library import Library
 from app.errors import PatchbayError, StorageError
 from app.generation.choices import find_sampler
 from app.generation.png import png_bytes, read_picture, save_png
 from app.generation.request import GenerationRequest
-from app.generation.result import GenerationResult, Progress
+from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.generation.sheet import contact_sheet
 from app.settings import SettingsStore, write_atomically
 
 GIVEN = (
@@ -33,7 +36,10 @@ def generate(arguments: argparse.Namespace, settings: SettingsStore) -> int:
     if arguments.out is not None:
         _prepare(arguments.out)
     with open_engine(settings, load_extensions()) as engine:
-        result = _followed(engine.generate(request))
+        if arguments.x or arguments.y:
+            result = _grid(engine, request, arguments)
+        else:
+            result = _followed(engine.generate(request))
     files = _written(result, arguments.out, settings)
     for problem in result.problems:
         print(problem, file=sys.stderr)
@@ -83,6 +89,23 @@ def _followed(news: Iterator[Progress | GenerationResult]) -> GenerationResult:
             bar.n = each.step
             bar.set_description(each.message or each.state)
     raise PatchbayError("The generation ended without a result.")
+
+
+def _grid(engine: Engine, request: GenerationRequest, arguments: argparse.Namespace) -> GenerationResult:
+    """One picture of many, with what each row and each column is written beside it."""
+    across, down = (read_axis(text) if text else NOTHING for text in (arguments.x, arguments.y))
+    made = [[_followed(engine.generate(cell)) for cell in row] for row in cells(request, across, down)]
+    every = [result for row in made for result in row]
+    pictures = [[result.images[0].image for result in row] for row in made]
+    sheet = contact_sheet(pictures, across.labels, down.labels if arguments.y else ())
+    first = every[0].images[0]
+    return replace(
+        every[0],
+        images=(GeneratedImage(sheet, first.request, first.infotext),),
+        problems=tuple(dict.fromkeys(problem for result in every for problem in result.problems)),
+        seconds=sum(result.seconds for result in every),
+        timings={},
+    )
 
 
 def _written(result: GenerationResult, out: Path | None, settings: SettingsStore) -> list[Path]:

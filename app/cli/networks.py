@@ -92,22 +92,17 @@ def _check(arguments: argparse.Namespace, settings: SettingsStore) -> int:
 
 
 def _tree(arguments: argparse.Namespace, settings: SettingsStore) -> tuple[Model, str, Path]:
-    """The modules and the family of the model that `--model` means, and its path. A folder's weights are not read.
+    """The modules and the family of the model that `--model` means, and its path. No weights are read.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be read.
     """
     from app.cli.models import model_at
-    from app.diffusion.device import CPU
-    from app.diffusion.loading import load_checkpoint
-    from app.diffusion.stored import open_model
+    from app.diffusion.stored_file import open_model
 
     path = model_at(arguments.model, settings)
-    if path.is_dir():
-        stored = open_model(path)
-        return stored.modules, stored.family, path
-    loaded = load_checkpoint(path, CPU)
-    return loaded.components, loaded.family, path
+    stored = open_model(path)
+    return stored.modules, stored.family, path
 
 
 def _told(file: NetworkFile, settings: SettingsStore) -> dict[str, object]:

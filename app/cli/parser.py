@@ -132,6 +132,10 @@ def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--hires-scale", type=float, metavar="X", help="a second pass, over a picture X times as large")
     parser.add_argument("--hires-steps", type=int, metavar="N", help="of the second pass; 0: as many as the first")
     parser.add_argument("--hires-upscaler", metavar="NAME", help="Latent, Latent (nearest-exact), Lanczos, ...")
+    parser.add_argument(
+        "--x", metavar="NAME=VALUES", help="a grid: what changes from column to column, as strength=0,0.5,1"
+    )
+    parser.add_argument("--y", metavar="NAME=VALUES", help="what changes from row to row, as 'prompt=a cat,a dog'")
     parser.add_argument("--out", type=_folder, metavar="FILE", help="a PNG; several are numbered")
     parser.add_argument("--json", action="store_true", help="seeds, files and timings on standard output")
     parser.set_defaults(run=_generate)

@@ -149,7 +149,10 @@ class UNetDenoiser:
 
 @torch.no_grad()
 def _masked_picture(checkpoint: Checkpoint, size: tuple[int, int]) -> Tensor:
-    """What an inpainting UNet is shown when there is no picture: a mask of everything, and grey, [1, 1 + c, h, w]."""
+    """What an inpainting UNet is shown of a picture without a mask: a mask of all of it, and grey, [1, 1 + c, h, w].
+
+    So does the web UI. A picture to begin with is in the latents.
+    """
     vae = checkpoint.vae
     with checkpoint.at_work("vae"):
         grey = torch.zeros(1, 3, *size, device=checkpoint.placement.device, dtype=module_dtype(vae))

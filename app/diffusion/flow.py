@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.diffusion.checkpoint import Checkpoint, module_config, module_dtype
+from app.diffusion.checkpoint import PATCH, Checkpoint, module_config, module_dtype
 from app.diffusion.conditioning import Conditioning
 from app.diffusion.denoiser import Row, guided, guided_rows, predictions, stacked_texts
 from app.diffusion.samplers import AUTOMATIC, Sampler
@@ -23,8 +23,6 @@ SCHEDULE_SWITCHES = {
 }
 """Schedule types of flow models, as switches of diffusers' scheduler."""
 TIMESTEPS = 1000
-PATCH = 2
-"""Latents along one side of what the transformers take as one token."""
 
 
 class FlowDenoiser:
@@ -35,19 +33,12 @@ class FlowDenoiser:
     """
 
     def __init__(self, checkpoint: Checkpoint, cfg_scale: float, size: tuple[int, int]) -> None:
-        """`size` is the picture's height and width in pixels.
-
-        Raises:
-            RequestError: for a size that does not divide into patches.
-        """
-        unit = checkpoint.vae_factor * PATCH
-        for where, pixels in (("height", size[0]), ("width", size[1])):
-            if pixels % unit:
-                raise RequestError(f"{pixels} is not a multiple of {unit}, as this model needs.", where=where)
+        """`size` is the picture's height and width in pixels."""
         self._transformer = checkpoint.components["transformer"]
         self._scheduler_config = checkpoint.scheduler_config
         self._flux = checkpoint.family == "flux"
         self._cfg_scale = cfg_scale
+        unit = checkpoint.vae_factor * PATCH
         self._tokens = (size[0] // unit, size[1] // unit)
         self._rows: tuple[Row, ...] = ()
         self._conditioning: Conditioning | None = None

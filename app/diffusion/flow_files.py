@@ -15,7 +15,7 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_sd3_transformer_checkpoint_to_diffusers,
 )
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     CLIPTextConfig,
@@ -29,7 +29,7 @@ from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.device import Placement
 from app.diffusion.folders import reading
 from app.diffusion.layouts import CONFIGS, UNET, Shapes, clip_config, count, vae_config
-from app.diffusion.single_file import filled, padded, shapes_of
+from app.diffusion.single_file import Part, padded, shapes_of
 from app.diffusion.tokens import read_tokenizer
 from app.errors import CheckpointError
 
@@ -55,6 +55,45 @@ def load_flow_file(
     Raises:
         CheckpointError: naming what is missing; many such files hold the transformer alone.
     """
+    components = {}
+    for part in flow_parts(path, tensors, family):
+        # T5 overflows in fp16, and bf16 takes as little.
+        halved = isinstance(part.module, T5EncoderModel) and placement.dtype == torch.float16
+        with reading(path):
+            components[part.name] = part.filled(torch.bfloat16 if halved else placement.dtype)
+    tokenizer = read_tokenizer(CONFIGS / "clip-tokenizer")
+    return Checkpoint(
+        name=path.stem,
+        path=path,
+        family="sd3" if family == "sd3" else "flux",
+        prediction="flow",
+        components=components,
+        tokenizers={name: padded(tokenizer, pad) for name, pad in FLOW_PADS[family].items()},
+        scheduler_config=flow_scheduler(tensors, family),
+        placement=placement,
+        t5_tokenizer=t5_tokenizer() if any(isinstance(m, T5EncoderModel) for m in components.values()) else None,
+    )
+
+
+FLOW_PADS: Mapping[str, Mapping[str, str]] = {
+    "sd3": {"text_encoder": "<|endoftext|>", "text_encoder_2": "!"},
+    "flux": {"text_encoder": "<|endoftext|>"},
+}
+"""The CLIP text encoders of each family, and the token that fills their chunks."""
+
+
+def flow_scheduler(tensors: Mapping[str, Tensor], family: str) -> Mapping[str, Any]:
+    """The scheduler's configuration: a Flux without guidance is a distilled one."""
+    guided = family != "flux" or "guidance_in.in_layer.weight" in _bare(tensors)
+    return SCHEDULERS[family if guided else "flux-schnell"]
+
+
+def flow_parts(path: Path, tensors: Mapping[str, Tensor], family: str) -> list[Part]:
+    """The components of a file of SD3 or Flux.
+
+    Raises:
+        CheckpointError: naming what is missing; many such files hold the transformer alone.
+    """
     vae = next(
         (prefix for prefix in ("first_stage_model.", "vae.") if f"{prefix}decoder.conv_in.weight" in tensors), None
     )
@@ -65,24 +104,11 @@ def load_flow_file(
         hint = "Use a file that holds everything, or a diffusers folder."
         raise CheckpointError(f"The file lacks {', '.join(absent)}.", where=str(path), hint=hint)
     with reading(path):
-        components = {"transformer": _transformer(tensors, family, placement.dtype)}
-        components |= _text_encoders(tensors, family, placement.dtype)
-        components["vae"] = _vae(tensors, str(vae), family, placement.dtype)
-    has_t5 = any(isinstance(module, T5EncoderModel) for module in components.values())
-    guided = "guidance_in.in_layer.weight" in _bare(tensors)
-    tokenizer = read_tokenizer(CONFIGS / "clip-tokenizer")
-    pads = {"text_encoder": "<|endoftext|>"} | ({"text_encoder_2": "!"} if family == "sd3" else {})
-    return Checkpoint(
-        name=path.stem,
-        path=path,
-        family="sd3" if family == "sd3" else "flux",
-        prediction="flow",
-        components=components,
-        tokenizers={name: padded(tokenizer, pad) for name, pad in pads.items()},
-        scheduler_config=SCHEDULERS["flux-schnell" if family == "flux" and not guided else family],
-        placement=placement,
-        t5_tokenizer=t5_tokenizer() if has_t5 else None,
-    )
+        return [
+            _transformer(tensors, family),
+            *_text_encoders(tensors, family),
+            _vae(tensors, str(vae), family),
+        ]
 
 
 def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,7 +117,7 @@ def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(UNET): tensor for name, tensor in tensors.items() if not name.startswith(outside)}
 
 
-def _transformer(tensors: Mapping[str, Tensor], family: str, dtype: torch.dtype) -> nn.Module:
+def _transformer(tensors: Mapping[str, Tensor], family: str) -> Part:
     inner = _bare(tensors)
     shapes = shapes_of(inner)
     with init_empty_weights():
@@ -105,7 +131,7 @@ def _transformer(tensors: Mapping[str, Tensor], family: str, dtype: torch.dtype)
         if family == "sd3"
         else convert_flux_transformer_checkpoint_to_diffusers
     )
-    return filled(model, convert(inner), dtype, "transformer")
+    return Part("transformer", model, convert(inner))
 
 
 def sd3_config(shapes: Shapes) -> dict[str, Any]:
@@ -145,30 +171,30 @@ def flux_config(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def _text_encoders(tensors: Mapping[str, Tensor], family: str, dtype: torch.dtype) -> dict[str, nn.Module]:
+def _text_encoders(tensors: Mapping[str, Tensor], family: str) -> list[Part]:
     projected = family == "sd3"
-    encoders = {"text_encoder": _clip(tensors, CLIP_L, "quick_gelu", projected, dtype)}
+    encoders = [_clip("text_encoder", tensors, CLIP_L, "quick_gelu", projected)]
     if family == "sd3":
-        encoders["text_encoder_2"] = _clip(tensors, CLIP_G, "gelu", True, dtype)
+        encoders.append(_clip("text_encoder_2", tensors, CLIP_G, "gelu", True))
     if any(name.startswith(T5) for name in tensors):
-        encoders["text_encoder_3" if family == "sd3" else "text_encoder_2"] = _t5(tensors, dtype)
+        encoders.append(_t5("text_encoder_3" if family == "sd3" else "text_encoder_2", tensors))
     return encoders
 
 
-def _clip(tensors: Mapping[str, Tensor], prefix: str, act: str, projected: bool, dtype: torch.dtype) -> nn.Module:
-    inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _clip(name: str, tensors: Mapping[str, Tensor], prefix: str, act: str, projected: bool) -> Part:
+    inner = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     config = clip_config(shapes_of(inner), "") | {"hidden_act": act, "bos_token_id": 49406, "eos_token_id": 49407}
     with init_empty_weights():
         model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(CLIPTextConfig(**config))
     if projected and "text_projection.weight" not in inner:
         inner["text_projection.weight"] = torch.eye(config["hidden_size"])  # CLIP-L's is left out of the files
     if not projected:
-        inner = {name.removeprefix("text_model."): tensor for name, tensor in inner.items()}
-    return filled(model, inner, dtype, prefix.split(".")[1])
+        inner = {key.removeprefix("text_model."): tensor for key, tensor in inner.items()}
+    return Part(name, model, inner)
 
 
-def _t5(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
-    inner = {name.removeprefix(T5): tensor for name, tensor in tensors.items() if name.startswith(T5)}
+def _t5(name: str, tensors: Mapping[str, Tensor]) -> Part:
+    inner = {key.removeprefix(T5): tensor for key, tensor in tensors.items() if key.startswith(T5)}
     shapes = shapes_of(inner)
     config = T5Config(
         vocab_size=shapes["shared.weight"][0],
@@ -181,16 +207,14 @@ def _t5(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
     )
     with init_empty_weights():
         model = T5EncoderModel(config)
-    # T5 overflows in fp16, and bf16 takes as little.
-    safe = torch.bfloat16 if dtype == torch.float16 else dtype
-    return filled(model, {"encoder.embed_tokens.weight": inner["shared.weight"], **inner}, safe, "t5xxl")
+    return Part(name, model, {"encoder.embed_tokens.weight": inner["shared.weight"], **inner})
 
 
-def _vae(tensors: Mapping[str, Tensor], prefix: str, family: str, dtype: torch.dtype) -> nn.Module:
+def _vae(tensors: Mapping[str, Tensor], prefix: str, family: str) -> Part:
     inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     with init_empty_weights():
         model: Any = AutoencoderKL(**vae_config(shapes_of(inner), ""), **VAES[family])
-    return filled(model, convert_ldm_vae_checkpoint(inner, model.config), dtype, "vae")
+    return Part("vae", model, convert_ldm_vae_checkpoint(inner, model.config))
 
 
 def t5_tokenizer(folder: Path, fetch: Callable[[], Any] | None = None) -> Any:

@@ -54,13 +54,13 @@ def sample(
     sampler's evaluations, `after_step`. What `conditioning_at` answers steers the step that begins.
 
     Raises:
-        RequestError: for a sampler or schedule type that does not exist, or that this model cannot use.
+        RequestError: for a size, or a sampler or schedule type, that does not exist or that this model cannot use.
         OutOfMemory: if the device's memory is exhausted.
     """
     device = checkpoint.placement.device
+    checkpoint.check_size(request.width, request.height)
     sampler = find_sampler(request.sampler, flow=checkpoint.prediction == "flow")
     kind: type[UNetDenoiser | FlowDenoiser] = UNetDenoiser if checkpoint.transformer is None else FlowDenoiser
-    denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
     shape = (
         checkpoint.latent_channels,
         request.height // checkpoint.vae_factor,
@@ -75,6 +75,7 @@ def sample(
     starts = start.shared(len(lanes)) if start else [None] * len(lanes)
     names = [name for name in DENOISERS if name in checkpoint.components]
     with checkpoint.at_work(*names), memory_errors(checkpoint.placement, "sampling"):
+        denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
         # A scheduler counts its own steps, so each lane has one.
         schedulers = [denoiser.scheduler(sampler, request.schedule_type, request.steps) for _ in lanes]
         started = [Run(sampler, own, denoiser.level, lane) for own, lane in zip(schedulers, lanes, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,24 @@ from app.errors import CheckpointError
 Tensors = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A component of a file: the module, on no device yet, and its tensors as the file stores them, by live names."""
+
+    name: str
+    module: nn.Module
+    tensors: Tensors
+
+    def filled(self, dtype: torch.dtype) -> nn.Module:
+        """The module with its weights.
+
+        Raises:
+            ValueError: if a weight is missing.
+            RuntimeError: if one has another shape.
+        """
+        return filled(self.module, self.tensors, dtype, self.name)
+
+
 def load_unet_file(path: Path, tensors: Tensors, metadata: Mapping[str, str], placement: Placement) -> Checkpoint:
     """A checkpoint of SD 1.x, SD 2.x or SDXL from the tensors and metadata of one file.
 
@@ -39,9 +57,9 @@ def load_unet_file(path: Path, tensors: Tensors, metadata: Mapping[str, str], pl
     """
     layout = describe(shapes_of(tensors), metadata, str(path))
     components = {}
-    for name in ("unet", *layout.pad_tokens, "vae"):
+    for name in parts_of(layout):
         with reading(path):
-            components[name] = _component(name, tensors, layout, placement.dtype)
+            components[name] = unet_file_part(name, tensors, layout).filled(placement.dtype)
     tokenizer = read_tokenizer(CONFIGS / "clip-tokenizer")
     prediction = layout.prediction or predicted(components["unet"], layout)
     return Checkpoint(
@@ -84,22 +102,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     return {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}, {}
 
 
-def _component(name: str, tensors: Tensors, layout: Layout, dtype: torch.dtype) -> nn.Module:
+def parts_of(layout: Layout) -> tuple[str, ...]:
+    """The components of a file of SD 1.x, SD 2.x or SDXL."""
+    return ("unet", *layout.pad_tokens, "vae")
+
+
+def unet_file_part(name: str, tensors: Tensors, layout: Layout) -> Part:
+    """One of these components."""
     config = layout.configs[name]
     match name:
         case "unet":
             with init_empty_weights():
                 model: Any = UNet2DConditionModel.from_config(config)
-            return filled(model, convert_ldm_unet_checkpoint(dict(tensors), model.config), dtype, name)
+            return Part(name, model, convert_ldm_unet_checkpoint(dict(tensors), model.config))
         case "vae":
             with init_empty_weights():
                 model = AutoencoderKL.from_config(config)
-            return filled(model, convert_ldm_vae_checkpoint(dict(tensors), model.config), dtype, name)
+            return Part(name, model, convert_ldm_vae_checkpoint(dict(tensors), model.config))
         case _:
             cls = CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel
             with init_empty_weights():
                 model = cls(CLIPTextConfig(**config))
-            return filled(model, _clip_tensors(model, tensors, TEXT_PREFIXES[layout.family][name]), dtype, name)
+            return Part(name, model, _clip_tensors(model, tensors, TEXT_PREFIXES[layout.family][name]))
 
 
 def _clip_tensors(model: nn.Module, tensors: Tensors, prefix: str) -> dict[str, Tensor]:

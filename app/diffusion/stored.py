@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
 import torch
@@ -26,6 +26,23 @@ from app.networks.identity import UNKNOWN
 
 COMPONENTS = ("unet", "transformer", "transformer_2", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
 """The parts of a model that networks change, as its folder names them."""
+
+
+class Stored(Protocol):
+    """A weight on disk; `key` is its name in its file."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def read(self) -> Tensor:
+        """The tensor, as it is stored.
+
+        Raises:
+            CheckpointError: naming the file.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +77,30 @@ class StoredWeight:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredComponent:
-    """One part of a model. `module` is on the meta device; `weights` go by its live parameter names."""
+    """One part of a model. `module` is on the meta device; `weights` go by its live parameter names.
 
-    folder: Path
+    `path` is its folder, or the file that it is in with the others.
+    """
+
+    path: Path
     config: Mapping[str, Any]
     module: nn.Module
     files: WeightFiles
-    weights: Mapping[str, StoredWeight]
+    weights: Mapping[str, Stored]
     stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredModel:
-    """A diffusers folder, or a folder with only some of a model's components."""
+    """A diffusers folder, maybe with only some of a model's components; or a checkpoint in one file.
+
+    Of the latter, `furnish` writes into a folder what makes one of it besides the components.
+    """
 
     path: Path
     components: Mapping[str, StoredComponent]
     family: str
+    furnish: Callable[[Path], None] | None = None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -91,9 +115,17 @@ class StoredModel:
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of the live parameter "component.name"."""
         component, _, parameter = name.partition(".")
+        if self.lacks(name):
+            return self.shape(f"{name.removesuffix('bias')}weight")[:1]
         return tuple(self.components[component].module.get_parameter(parameter).shape)
 
-    def weight(self, name: str) -> StoredWeight:
+    def lacks(self, name: str) -> bool:
+        """Whether it is the bias of a layer made without one."""
+        component, _, parameter = name.partition(".")
+        parent, _, leaf = parameter.rpartition(".")
+        return leaf == "bias" and self.components[component].module.get_submodule(parent)._parameters.get(leaf) is None
+
+    def weight(self, name: str) -> Stored:
         """Where the parameter "component.name" lies.
 
         Raises:
@@ -102,8 +134,8 @@ class StoredModel:
         component, _, parameter = name.partition(".")
         found = self.components[component].weights.get(parameter)
         if found is None:
-            folder = str(self.components[component].folder)
-            raise CheckpointError(f"The weight {parameter!r} is not in its files.", where=folder)
+            path = str(self.components[component].path)
+            raise CheckpointError(f"The weight {parameter!r} is not in its files.", where=path)
         return found
 
     def tensor(self, name: str) -> Tensor:
@@ -115,7 +147,9 @@ class StoredModel:
         return self.weight(name).read()
 
     def pristine(self, name: str) -> Tensor:
-        """W₀ of the parameter "component.name" in float32, in its live shape."""
+        """W₀ of the parameter "component.name" in float32, in its live shape; zeros for a bias that is not there."""
+        if self.lacks(name):
+            return torch.zeros(self.shape(name))
         return self.tensor(name).to(torch.float32).reshape(self.shape(name))
 
 
@@ -150,15 +184,15 @@ def read_pickle(file: Path) -> dict[str, Tensor]:
     return {str(key): tensor for key, tensor in content.items() if isinstance(tensor, Tensor)}
 
 
-def open_model(path: Path) -> StoredModel:
+def open_folder(path: Path) -> StoredModel:
     """The components that a folder holds, by the names of its folders; weights are not read yet.
 
     Raises:
         CheckpointError: naming the file or folder that is missing or is not what it should be.
     """
     if not path.is_dir():
-        hint = "A model is named by its diffusers folder."
-        raise CheckpointError("There is no such folder.", where=str(path), hint=hint)
+        hint = "A model is named by its diffusers folder, or by its file."
+        raise CheckpointError("There is no such model.", where=str(path), hint=hint)
     present = [name for name in COMPONENTS if (path / name / "config.json").is_file()]
     if not present:
         raise CheckpointError(f"It holds none of {', '.join(COMPONENTS)}.", where=str(path))

@@ -12,9 +12,9 @@ from app.errors import CheckpointError
 
 STEMS = ("diffusion_pytorch_model", "model")
 PICKLES: Mapping[str, str] = MappingProxyType(
-    {"diffusion_pytorch_model.bin": "diffusion_pytorch_model.safetensors", "pytorch_model.bin": "model.safetensors"}
+    {"diffusion_pytorch_model": "diffusion_pytorch_model", "pytorch_model": "model"}
 )
-"""Pickled weights, and the file that libraries look for in their place."""
+"""What the names of pickled weights begin with, and those of the files that libraries look for in their place."""
 VARIANTS = ("", ".fp16")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".gguf")
 """What a folder may hold the same weights as once more."""
@@ -59,18 +59,28 @@ def weight_files_of(folder: Path) -> WeightFiles:
             index = folder / f"{stem}.safetensors.index{variant}.json"
             if index.is_file():
                 return WeightFiles(_shards(index), index)
-    for name in PICKLES:
-        if (folder / name).is_file():
-            return WeightFiles((folder / name,))
+    for stem in PICKLES:
+        file, index = folder / f"{stem}.bin", folder / f"{stem}.bin.index.json"
+        if file.is_file():
+            return WeightFiles((file,))
+        if index.is_file():
+            return WeightFiles(_shards(index, ".bin"), index)
     raise CheckpointError("This part of the model has no weights that can be read.", where=str(folder))
 
 
-def _shards(index: Path) -> tuple[Path, ...]:
+def unpickled_name(name: str) -> str:
+    """What a file of pickled weights, or its index, is called as safetensors: pytorch_model-00001-of-00002.bin is
+    model-00001-of-00002.safetensors."""
+    stem = next((stem for stem in PICKLES if name.startswith(stem)), "")
+    return (PICKLES.get(stem, stem) + name.removeprefix(stem)).replace(".bin", ".safetensors", 1)
+
+
+def _shards(index: Path, suffix: str = ".safetensors") -> tuple[Path, ...]:
     table = read_json(index).get("weight_map")
     names = sorted({str(name) for name in table.values()}) if isinstance(table, dict) else []
     if not names:
         raise CheckpointError("It names no files.", where=str(index))
     for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors") or not (index.parent / name).is_file():
+        if Path(name).name != name or not name.endswith(suffix) or not (index.parent / name).is_file():
             raise CheckpointError(f"It names {name!r}, which is no file of weights beside it.", where=str(index))
     return tuple(index.parent / name for name in names)

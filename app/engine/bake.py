@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,7 @@ def bake(job: BakeJob, workshop: Workshop) -> Baked:
     problems += [_words(one) for one in matched.tags if one.match.network.embeddings]
     merged, overflows = _merged(model, planned, job)
     problems += [_overflow(name) for name in overflows]
+    problems += _biasless([name for name in planned.patches if model.lacks(name)])
     with _new_folder(job.out) as folder:
         save_model(model, folder, merged, DTYPES.get(job.dtype))
         (folder / MARK).write_text(json.dumps(_told(job)) + "\n", encoding="utf-8")
@@ -108,7 +109,7 @@ def _merged(model: StoredModel, planned: PatchPlan, job: BakeJob) -> tuple[dict[
     merged, overflows = {}, []
     for name, patches in planned.patches.items():
         strengths = [(one, one.strengths[(job.step or 1) - 1]) for one in patches]
-        if not any(strength for _, strength in strengths):
+        if model.lacks(name) or not any(strength for _, strength in strengths):
             continue
         stored = model.tensor(name)
         base = stored.reshape(model.shape(name))
@@ -126,6 +127,14 @@ def _words(one: MatchedTag) -> Problem:
     words = ", ".join(one.match.network.embeddings)
     message = f"{one.tag.name}: its bundled words ({words}) cannot become part of a model."
     return Problem("warning", message, one.tag.span, "Put them in the embeddings folder to use them.")
+
+
+def _biasless(names: Sequence[str]) -> list[Problem]:
+    """A studio adds a bias to a layer without one while it generates; a model's files have no place for it."""
+    if not names:
+        return []
+    message = f"{len(names)} biases are left out, {names[0]} first: the model's layer has none, and its files no place."
+    return [Problem("error", message)]
 
 
 def _overflow(name: str) -> Problem:

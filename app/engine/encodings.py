@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.conditioning import Conditioning, Encoding, EncodingOptions, Vocabulary, encode
 from app.generation.request import GenerationRequest
-from app.patching.patcher import Patcher
 from app.patching.plan import PatchPlan
 from app.prompt.emphasis import branches, fragments
 from app.prompt.schedule import PromptSchedule
+
+Patched = Callable[..., AbstractContextManager[object]]
+"""LoadedModel.patched: components at work under a plan."""
 
 KEPT = 128
 """Encodings kept between runs: a tenth of a megabyte each on SD 1.x, for a short prompt."""
@@ -36,9 +39,9 @@ class Texts:
 class Encoder:
     """Encodes for one loaded checkpoint and remembers."""
 
-    def __init__(self, checkpoint: Checkpoint, patcher: Patcher) -> None:
+    def __init__(self, checkpoint: Checkpoint, patched: Patched) -> None:
         self._checkpoint = checkpoint
-        self._patcher = patcher
+        self._patched = patched
         self._known: OrderedDict[Hashable, Encoding] = OrderedDict()
 
     def conditionings(self, request: GenerationRequest, texts: Texts) -> tuple[Conditioning, ...]:
@@ -59,7 +62,7 @@ class Encoder:
         wanted = [(branch.text, branch.weight, False) for branch in branches(stages[0])] + [(stages[1], 1.0, True)]
         keys = [self._key(request, texts, plan, step, text, negative) for text, _, negative in wanted]
         if not all(key in self._known for key in keys):
-            with self._patcher.patched(plan, first=step):
+            with self._patched(plan, *self._checkpoint.text_encoders, first=step):
                 for key, (text, _, negative) in zip(keys, wanted, strict=True):
                     if key not in self._known:
                         self._known[key] = self._encode(request, texts.vocabulary, text, negative)

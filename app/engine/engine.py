@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from app.engine.history import History
 from app.engine.jobs import FINISHED, Control, Job, JobView, Snapshot, State
 from app.engine.library import Library
 from app.errors import PatchbayError, RequestError
@@ -20,8 +21,6 @@ from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 
 log = logging.getLogger(__name__)
-HISTORY = 32
-"""Finished jobs that are remembered, with their images."""
 QUEUE_LIMIT = 256
 """Jobs that may wait: beyond it something is submitting in a loop."""
 
@@ -62,7 +61,8 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._generator: Generator | None = None
-        self._history: deque[Job] = deque(maxlen=HISTORY)
+        self._history = History()
+        self._listeners: list[Callable[[Job], None]] = []
         self._sequence = 0
         self._closed = False
         self._warm = False
@@ -167,6 +167,10 @@ class Engine:
             if self._running and owner in (None, self._running.owner):
                 self._running.control.skipped = True
 
+    def when_ended(self, listener: Callable[[Job], None]) -> None:
+        """Call `listener` with each job that has ended, in the worker's thread; it must not raise."""
+        self._listeners.append(listener)
+
     def job(self, job_id: str) -> Job | None:
         """The job of this id, waiting, running or remembered."""
         with self._changed:
@@ -178,11 +182,12 @@ class Engine:
         with self._changed:
             live = [*([self._running] if self._running else []), *self._queue]
             mine = [(job, place) for place, job in enumerate(live) if owner in (None, job.owner)]
-            last = next((job for job in reversed(self._history) if owner in (None, job.owner)), None)
+            ended = [self._view(job, 0) for job in reversed(self._history) if owner in (None, job.owner)]
             return Snapshot(
                 self._sequence,
                 tuple(self._view(job, place) for job, place in mine),
-                self._view(last, 0) if last else None,
+                ended[0] if ended else None,
+                tuple(job for job in ended if job.images),
                 len(live),
             )
 
@@ -219,7 +224,7 @@ class Engine:
 
     def _end(self, job: Job, state: State) -> None:
         job.state = state
-        self._history.append(job)
+        self._history.add(job)
         job.finished.set()
 
     def _work(self) -> None:
@@ -289,3 +294,5 @@ class Engine:
             job.result, job.error = result, error
             self._end(job, "failed" if error else "interrupted" if result and result.interrupted else "done")
             self._bump()
+        for listener in self._listeners:
+            listener(job)

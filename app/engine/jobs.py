@@ -70,9 +70,13 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one owner sees. `sequence` grows with every change anywhere, so that a reader can wait for the next."""
+    """What one owner sees. `sequence` grows with every change anywhere, so that a reader can wait for the next.
+
+    `last` is the job that ended last, however it ended; `pictured` are those with images, the newest first.
+    """
 
     sequence: int
     jobs: tuple[JobView, ...]
     last: JobView | None
+    pictured: tuple[JobView, ...]
     queue_length: int

@@ -10,12 +10,17 @@ from pathlib import Path
 
 from app.errors import CheckpointError, NetworkError
 from app.networks.catalog import Catalog
+from app.networks.details import record_at
 from app.plugins import NetworkKind
 from app.prompt.schedule import KINDS
 from app.settings import Folders
 from app.settings.model import GenerationSettings
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
+SIDES: Mapping[str, int] = {
+    "sd15": 512, "sd2": 768, "sdxl": 1024, "sdxl-refiner": 1024, "sd3": 1024, "flux": 1024, "chroma": 1024,
+}  # fmt: skip
+"""Pixels of the pictures that each family was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,23 @@ class ModelFile:
 
     @property
     def side(self) -> int | None:
-        """The width and height in pixels that a diffusers folder's model was trained on, where it says so."""
+        """The width and height in pixels that the model was trained on: as its folder says, else as its family's."""
+        if not self.path.is_dir():
+            return SIDES.get(self.base_model)
         try:
             denoiser, vae = (json.loads((self.path / part / "config.json").read_bytes()) for part in ("unet", "vae"))
             side = int(denoiser["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+            return SIDES.get(self.base_model)
         return side if 16 <= side <= 8192 and side % 8 == 0 else None
+
+    @property
+    def base_model(self) -> str:
+        """The model's family, told from the tensors its header names; "unknown" where they cannot be read."""
+        try:
+            return record_at(self.path, "checkpoint").base_model
+        except NetworkError:
+            return "unknown"
 
 
 def models_in(roots: Sequence[Path], marker: str) -> tuple[ModelFile, ...]:

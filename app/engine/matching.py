@@ -27,8 +27,7 @@ def matched(path: Path, model: Model, family: str, loader: Loader = "native") ->
         NetworkError: the file cannot be read.
     """
     own = resolve(read_network(path), model, family)
-    base = own.network.base.family
-    if loader == "native" and (own.matched or own.mismatched or (UNKNOWN not in (base, family) and base != family)):
+    if loader == "native" and fits(own, family):
         return own
     try:
         found = _by_diffusers(own, model, family)
@@ -39,6 +38,12 @@ def matched(path: Path, model: Model, family: str, loader: Loader = "native") ->
             message = f"{path.name}: diffusers cannot read its names ({said}); it is read natively."
         return replace(own, problems=(*own.problems, Problem("warning", message, source=str(path))))
     return found if found.matched or loader == "diffusers" else own
+
+
+def fits(own: Match, family: str) -> bool:
+    """Whether our names are the file's, or it is another base's: then diffusers' names are not asked for."""
+    base = own.network.base.family
+    return bool(own.matched or own.mismatched) or (UNKNOWN not in (base, family) and base != family)
 
 
 def _by_diffusers(own: Match, model: Model, family: str) -> Match:

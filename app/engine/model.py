@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.diffusion.checkpoint import Checkpoint
+from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.decoding import Previewer
-from app.diffusion.device import Placement, release_memory
+from app.diffusion.device import Placement, memory_errors, release_memory
 from app.diffusion.loading import load_checkpoint
 from app.engine.encodings import Encoder
 from app.engine.hypernets import HypernetworkBinder
@@ -35,16 +35,39 @@ class LoadedModel:
 
     def __init__(self, checkpoint: Checkpoint, library: Library, memory: MemoryChoice) -> None:
         self.checkpoint = checkpoint
-        self.patcher = Patcher(checkpoint.components, memory.mode, budget=memory.budget)
-        self.encoder = Encoder(checkpoint, self.patcher)
+        # Where components take turns on the device, copies of their weights have no place on it.
+        turns = memory.mode == "auto" and checkpoint.placement.offload == "model"
+        self.patcher = Patcher(checkpoint.components, "pinned" if turns else memory.mode, budget=memory.budget)
+        self.encoder = Encoder(checkpoint, self.patched)
         self.binder = NetworkBinder(library.networks, checkpoint.components, checkpoint.family, library.kinds)
         self.hypernetworks = HypernetworkBinder(library.hypernetworks, checkpoint.components)
         self.words = WordFinder(library.embeddings, checkpoint)
 
     @contextmanager
+    def patched(self, plan: PatchPlan, *names: str, first: int = 1) -> Iterator[At]:
+        """The named components at work under their part of the plan, as at step `first`; yields `at(step)`.
+
+        They are on the device before a weight is written, so that the sums are made there.
+
+        Raises:
+            OutOfMemory: the device's memory is exhausted.
+        """
+        checkpoint = self.checkpoint
+        with memory_errors(checkpoint.placement, "applying networks"), checkpoint.at_work(*names):
+            with self.patcher.patched(plan.component(*names), first) as at:
+                yield at
+
+    @contextmanager
     def networked(self, plan: PatchPlan, influences: Influences) -> Iterator[At]:
-        """The model under its networks of all kinds: yields `at(step)`, which sets them to what they are at a step."""
-        with self.patcher.patched(plan) as patch, hypernetted(self.checkpoint.components, influences) as influence:
+        """The denoiser under its networks of all kinds: yields `at(step)`, which sets them to what they are at a step.
+
+        The VAE is under the plan's first step meanwhile: previews are made with it, and a mask for inpainting.
+        """
+        names = [name for name in DENOISERS if name in self.checkpoint.components]
+        with self.patcher.patched(plan.component("vae")):
+            pass  # It stays so when the block is left, wherever it is.
+        hypernets = hypernetted(self.checkpoint.components, influences)
+        with self.patched(plan, *names) as patch, hypernets as influence:
 
             def at(step: int) -> None:
                 patch(step)
@@ -55,7 +78,8 @@ class LoadedModel:
     @cached_property
     def previewer(self) -> Previewer:
         """Made from the pristine VAE, at first use."""
-        return Previewer.of(self.checkpoint)
+        with self.patched(PatchPlan(1), "vae"):
+            return Previewer.of(self.checkpoint)
 
 
 @dataclass(frozen=True, slots=True)

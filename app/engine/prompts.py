@@ -10,7 +10,7 @@ from app.engine.hypernets import BoundHypernetworks
 from app.engine.model import LoadedModel
 from app.engine.networks import Bound
 from app.engine.reading import Reading, allowed, refuse
-from app.errors import Problem
+from app.errors import Problem, RequestError
 from app.generation.passes import Pass
 from app.generation.request import GenerationRequest
 from app.generation.result import NetworkUse
@@ -49,10 +49,12 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     """Match a reading's networks and words with the model, and plan every strength.
 
     Raises:
+        RequestError: the model does not make pictures of the size of one of the passes.
         PromptError: the prompts cannot be generated as written on this model; it carries every problem. With the
             setting `networks.missing_network = "warn"`, what cannot be used is left out and said instead.
     """
     request = reading.request
+    _check_size(reading.over, request, model)
     components, steps = model.checkpoint.components, reading.over.planned
     bound = model.binder.bind([pair for pair in reading.files if pair[0].kind != HYPERNET], settings.loader)
     planned = plan(bound.pairs, components, steps)
@@ -72,6 +74,17 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     return Prepared(
         request, reading.over, said, bound, planned, hypernetworks, influence, hashes, problems, hires=hires
     )
+
+
+def _check_size(over: Pass, request: GenerationRequest, model: LoadedModel) -> None:
+    """Refuse a size before anything runs, the second pass's too."""
+    try:
+        model.checkpoint.check_size(over.width, over.height)
+    except RequestError as error:
+        if (over.width, over.height) == (request.width, request.height):
+            raise
+        message = f"The second pass would be {over.width} × {over.height}: {error.message}"
+        raise RequestError(message, where="hires_scale") from error
 
 
 def _unheeded(request: GenerationRequest, model: LoadedModel) -> tuple[Problem, ...]:

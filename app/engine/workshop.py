@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from app.diffusion.stored import StoredModel, open_model
+from app.diffusion.stored import StoredModel
+from app.diffusion.stored_file import open_model
 from app.engine.matching import Loader
 from app.engine.networks import NetworkBinder
 from app.errors import NetworkError, Problem
@@ -80,7 +81,7 @@ class Workshop:
         self._binders: dict[tuple[int, Catalog], NetworkBinder] = {}
 
     def model(self, path: Path) -> StoredModel:
-        """The model of a folder.
+        """The model of a folder or a file.
 
         Raises:
             CheckpointError: naming what is missing or is not what it should be.

@@ -3,6 +3,7 @@
     Adapter
     ├── LoRA                                  a product of two small matrices (this file)
     ├── LoHa, LoKr, GLoRA, TLoRA              other products of small matrices (products)
+    ├── PathGLoRA, PathBias                   peft's GLoRA (generalized)
     ├── Full, Absolute, Sparse, Gain          tensors of the parameter's own size, or vectors along it (direct)
     ├── OFT, BOFT, InputOFT, InputBOFT        rotations (orthogonal)
     └── DoRA, Sum, Stack                      adapters made of adapters (composed)
@@ -66,6 +67,20 @@ class Adapter(ABC):
         return self
 
 
+class Beside(Adapter):
+    """A change of a bias that depends on the weight beside it.
+
+    Its parameter is the matrix (out, 1 + in·kernel) of the bias, a column, and the weight; its delta is the bias's.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def parted(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """The bias (out,) and the weight (out, in·kernel)."""
+        return matrix[:, 0], matrix[:, 1:]
+
+
 def real(tensor: Tensor, like: Tensor | None = None) -> Tensor:
     """The stored tensor in float32, on the device of `like`."""
     return tensor.to(device=tensor.device if like is None else like.device, dtype=torch.float32)
@@ -112,9 +127,12 @@ class LoRA(Adapter):
         return up, down if self.core is None else deltas.tucker_down(real(self.core, like), down)
 
     def rows(self, start: int, stop: int) -> LoRA:
-        """Ranks that do not reach these rows (block-diagonal files) are left out; the scale stays."""
+        """Ranks that do not reach these rows (block-diagonal files) are left out; the scale stays.
+
+        Without numbers (see `outline`) none is known not to.
+        """
         up = self.up[start:stop]
-        if self.core is not None:
+        if self.core is not None or up.is_meta:
             return replace(self, up=up)
         used = (up.to(torch.float32).flatten(1) != 0).any(dim=0)
         if bool(used.all()) or not bool(used.any()):

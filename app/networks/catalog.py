@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from app.errors import NetworkError, Problem
+from app.networks.first_look import FirstLook
 from app.networks.hashes import Hashes
 from app.networks.hashing import Hasher
 from app.networks.index import Index, Row, Stamp
@@ -20,12 +21,14 @@ from app.networks.scan import OUTSIDE_HINT, Found, Kind, Scan
 
 __all__ = ["Catalog", "NetworkFile"]
 
-BATCH = 500
+BATCH = 100
 """Files that are read between two writes to the index, so that a first scan cut short is not lost."""
 PATIENCE = 4.0
 """A missing name is looked for on the disk again, unless the last look was less than this many times its own duration
 ago: prompts full of wrong names cannot keep a large disk busy."""
 PUBLISH_SECONDS = 2.0
+NAMES_SECONDS = 1.0
+"""How long `so_far` waits for the names, which a walk over the folders gives."""
 HASH_PREFIX = 8
 """Digits that a hash must have at least to be looked for."""
 
@@ -38,6 +41,16 @@ class _Listing:
     names: Names
     signatures: Mapping[Path, str]
     problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What is known of a library now. While it is looked at for the first time, `read` of `total` files were read."""
+
+    files: tuple[NetworkFile, ...]
+    read: int
+    total: int
+    is_whole: bool
 
 
 class Catalog:
@@ -54,6 +67,9 @@ class Catalog:
         self._hasher = Hasher(self._index)
         self._lock = threading.RLock()
         self._listing: _Listing | None = None
+        self._first = FirstLook((), kind)
+        self._named = threading.Event()
+        self._looking = threading.Lock()
         self._look_again = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,6 +77,20 @@ class Catalog:
     def entries(self) -> tuple[NetworkFile, ...]:
         """Every network, by name."""
         return self._current().files
+
+    def so_far(self) -> SoFar:
+        """What is known now, without waiting for a first look, which this begins; later it is what `entries` says."""
+        if self._listing is None and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._begin, name=f"first look {self.kind}", daemon=True).start()
+        self._named.wait(NAMES_SECONDS)
+        first = self._first  # before the listing: it is emptied once that is there
+        if (listing := self._listing) is not None:
+            return SoFar(listing.files, len(listing.files), len(listing.files), is_whole=True)
+        return SoFar(first.files, first.read, first.total, is_whole=False)
+
+    def whole(self, file: NetworkFile) -> NetworkFile:
+        """The record of one of `so_far`'s files, read now if it has not been."""
+        return self._first.whole(file)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -74,6 +104,8 @@ class Catalog:
             NetworkError: there is none (near names are offered), there are several (their full names are given), or
                 it is a link out of the folder.
         """
+        if (early := self._first.find(name)) is not None:
+            return early
         try:
             file = self._current().names.find(name)
         except NetworkError:
@@ -146,6 +178,13 @@ class Catalog:
         if self._thread is not None:
             self._thread.join()
 
+    def _begin(self) -> None:
+        """The first look, in a thread of its own."""
+        try:
+            self._current()
+        finally:
+            self._looking.release()
+
     def _current(self) -> _Listing:
         with self._lock:
             return self._listing or self._look()
@@ -155,10 +194,15 @@ class Catalog:
         with self._lock:
             began = time.monotonic()
             scan = Scan(self.roots, self.kind)
+            if self._listing is None:
+                self._first = FirstLook(scan.found, self.kind)
+            self._named.set()
             records = self._known(scan.found)
+            self._tell(records)
             records |= self._read([found for found in scan.found if found.path not in records], progress)
             files = [self._hashed(records[found.path]) for found in scan.found]
             listing = self._publish(files, {f.path: f.signature for f in scan.found}, scan.problems)
+            self._first = FirstLook((), self.kind)
             ended = time.monotonic()
             self._look_again = ended + PATIENCE * (ended - began)
             return listing
@@ -200,12 +244,19 @@ class Catalog:
         records: dict[Path, NetworkFile] = {}
         for start in range(0, len(fresh), BATCH):
             batch = fresh[start : start + BATCH]
-            records |= {found.path: inspect(found, self.kind) for found in batch}
+            made = {found.path: inspect(found, self.kind) for found in batch}
+            records |= made
+            self._tell(made)
             for root in {found.root for found in batch}:
-                mine = {f.path: Row(f.signature, to_row(records[f.path])) for f in batch if f.root == root}
+                mine = {f.path: Row(f.signature, to_row(made[f.path])) for f in batch if f.root == root}
                 self._index.keep(root, self.kind, mine)
             progress(start + len(batch), len(fresh))
         return records
+
+    def _tell(self, records: Mapping[Path, NetworkFile]) -> None:
+        """Let a first look be seen while it goes on."""
+        if self._listing is None:
+            self._first.add(records)
 
     def _publish(
         self, files: Sequence[NetworkFile], signatures: Mapping[Path, str], problems: Iterable[Problem]

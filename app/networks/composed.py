@@ -1,4 +1,4 @@
-"""Adapters made of adapters: a decomposed one, a sum, and one per run of rows."""
+"""Adapters made of adapters: a decomposed one, a sum, one per run of rows, and one of a narrower layer."""
 
 from __future__ import annotations
 
@@ -126,3 +126,48 @@ class Stack(Adapter):
 
     def truncated(self, ranks: int) -> Stack:
         return Stack(tuple(part.truncated(ranks) for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Widened(Adapter):
+    """An adapter of a layer with `own` input channels, on one that was given more behind them, `width` in all.
+
+    Inpainting and control models read more channels than the base they were made of; those stay as they are.
+    """
+
+    algorithm: ClassVar[str] = "widened"
+    base: Adapter
+    own: int
+    width: int
+
+    @property
+    def size(self) -> Size:
+        return self.base.size[0], None
+
+    @property
+    def rank(self) -> int | None:
+        return self.base.rank
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        return len(shape) > 1 and shape[1] == self.width and self.base.fits((shape[0], self.own, *shape[2:]))
+
+    def delta(self, weight: Tensor) -> Tensor:
+        delta = torch.zeros_like(weight)
+        delta[:, : self.own] = self.base.delta(weight[:, : self.own].contiguous())
+        return delta
+
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        found = self.base.factors()
+        if found is None:
+            return None
+        up, down = found
+        wide = down.new_zeros(down.shape[0], self.width, down.shape[1] // self.own)
+        wide[:, : self.own] = down.reshape(down.shape[0], self.own, -1)
+        return up, wide.flatten(1)
+
+    def rows(self, start: int, stop: int) -> Widened | None:
+        base = self.base.rows(start, stop)
+        return None if base is None else replace(self, base=base)
+
+    def truncated(self, ranks: int) -> Widened:
+        return replace(self, base=self.base.truncated(ranks))

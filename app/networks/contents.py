@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import NetworkError, Problem
-from app.networks.formats import bundled, split
+from app.networks.formats import PATHS, bundled, split
 from app.networks.header import Header, TensorInfo
 from app.networks.prefixes import DENOISERS, components_of
 
@@ -30,6 +30,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("on_input", "ia3"),
     ("ia3_l", "ia3"),
     ("glora_a1", "glora"),
+    *((role, "glora") for role in PATHS),
     ("tlora_gains", "tlora"),
     ("w_norm", "norm"),
     ("set_weight", "set"),
@@ -39,7 +40,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
 )
 """The algorithm of a module that has a tensor of this role; the first row decides (`diff_b` may stand by a LoRA)."""
 MAGNITUDES = frozenset({"dora_scale", "magnitude"})
-RANKED = frozenset({"down", "embedding_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "tlora_q"})
+RANKED = frozenset({"down", "embedding_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "tlora_q", "glora_A.Xu"})
 """The roles whose first axis is the module's rank."""
 
 BEGINNINGS: tuple[tuple[str, str], ...] = (

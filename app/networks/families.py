@@ -130,6 +130,8 @@ def folder_family(model_index: Path) -> BaseModel:
             return BaseModel(family, f"its pipeline is {name[:120]}")
     if name.startswith(("StableDiffusion", "LatentConsistency")):
         width = _config_number(model_index.parent / "unet" / "config.json", "cross_attention_dim")
+        if width and width not in CONTEXT_WIDTHS:  # a small model of its own: it is loaded as what its pipeline is
+            return BaseModel("sd15", f"its pipeline is {name[:120]}, its cross-attention is {width} wide")
         return BaseModel(CONTEXT_WIDTHS.get(width, UNKNOWN), f"its cross-attention is {width} wide")
     return BaseModel(UNKNOWN, f"its pipeline is {name[:120]}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from app.networks.configuration import Configuration, configuration
 from app.networks.header import read_header
 from app.networks.identity import BaseModel, identify
 from app.networks.parts import Unreadable
-from app.networks.pickles import is_plain
+from app.networks.pickles import is_plain, load_pickle
 from app.networks.reading import Module, is_float, read_module
 
 
@@ -181,27 +180,9 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     return tensors, header.metadata
 
 
-_UNPICKLING = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-)
-"""What torch's restricted loader raises for files that are not what it reads."""
-
-
 def _pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """The tensors of a pickle, which may lie below "state_dict"; anything but plain data is refused unexecuted."""
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNPICKLING as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkError(f"It is no pickle of plain tensors ({reason[:200]}).", where=str(path)) from error
+    loaded = load_pickle(path)
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict):

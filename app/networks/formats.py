@@ -28,6 +28,10 @@ LOKR: Mapping[str, str] = {
     name: name for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
 }
 GLORA: Mapping[str, str] = {f"{name}.weight": f"glora_{name}" for name in ("a1", "a2", "b1", "b2")}
+PATHS: Mapping[str, str] = {
+    name: name for name in (f"glora_{path}.{leaf}" for path in "ABCDE" for leaf in ("Xd", "Xu", "X", "zeros"))
+}
+"""peft's GLoRA; LyCORIS' is above."""
 ORTHOGONAL: Mapping[str, str] = {
     "oft_blocks": "oft_blocks",  # LyCORIS (3-D OFT, 4-D BOFT), kohya
     "oft_diag": "oft_diag",  # LyCORIS before 2.0
@@ -51,13 +55,13 @@ MODIFIERS: Mapping[str, str] = {
 }  # fmt: skip
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
-    {**LORA, **LOHA, **LOKR, **GLORA, **ORTHOGONAL, **IA3, **TLORA, **DIRECT, **MODIFIERS}
+    {**LORA, **LOHA, **LOKR, **GLORA, **PATHS, **ORTHOGONAL, **IA3, **TLORA, **DIRECT, **MODIFIERS}
 )
 """Suffix → role, every spelling."""
 
 NAMED: frozenset[str] = frozenset(
     {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "oft_R", "boft_R", "boft_s"}
-    | {"ia3_l", *LOHA, *LOKR}
+    | {"ia3_l", *LOHA, *LOKR, *(f"glora_{path}" for path in "ABCDE")}
 )
 """Parts that peft may follow with the adapter's name: lora_A.default.weight, ia3_l.default."""
 

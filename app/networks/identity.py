@@ -49,7 +49,7 @@ def _widths(shapes: Mapping[str, Sequence[int]]) -> dict[str, int | None]:
 
 
 def _width(roles: Mapping[str, Sequence[int]]) -> int | None:
-    for role in ("down", "hada_w1_b", "diff", "glora_b2", "tlora_q"):
+    for role in ("down", "hada_w1_b", "diff", "glora_b2", "glora_B.Xu", "tlora_q"):
         if len(roles.get(role, ())) > 1:
             return roles[role][1]
     left = roles.get("lokr_w1") or roles.get("lokr_w1_b") or ()

@@ -23,10 +23,14 @@ Model = Mapping[str, nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """One model's table: for each component, spelling → place; and the shape of every parameter by its full name."""
+    """One model's table: for each component, spelling → place; and the shape of every parameter by its full name.
+
+    `absent` are the biases of layers made without one: they count as zeros that a network may change.
+    """
 
     places: Mapping[str, Mapping[str, Place]]
     shapes: Mapping[str, tuple[int, ...]]
+    absent: frozenset[str]
 
     def find(self, module: str) -> Iterator[tuple[str, Place]]:
         """Where a file's module may be: component and place, likeliest first; nothing where no name is like it."""
@@ -40,14 +44,15 @@ class Names:
 def names(model: Model) -> Names:
     """The table of a model, made from its modules' own names and the spellings known for its architecture."""
     shapes: dict[str, tuple[int, ...]] = {}
+    absent: set[str] = set()
     places: dict[str, Mapping[str, Place]] = {}
     for component, module in model.items():
-        tree = _tree(component, module, shapes)
+        tree = _tree(component, module, shapes, absent)
         places[component] = MappingProxyType(_spelled(tree))
-    return Names(MappingProxyType(places), MappingProxyType(shapes))
+    return Names(MappingProxyType(places), MappingProxyType(shapes), frozenset(absent))
 
 
-def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]]) -> dict[str, Place]:
+def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]], absent: set[str]) -> dict[str, Place]:
     """Every module with a weight of its own, by its live name; notes the shapes of weights and biases."""
     tree: dict[str, Place] = {}
     for name, module in root.named_modules():
@@ -58,9 +63,13 @@ def _tree(component: str, root: nn.Module, shapes: dict[str, tuple[int, ...]]) -
             if weight is None or not weight.ndim:
                 continue
             path = f"{component}.{name}." if name else f"{component}."
-            bias = _noted(path + bias_name, own.get(bias_name), shapes)
-            _noted(path + weight_name, weight, shapes)
-            piece = Piece(path + weight_name, bias, 0, weight.shape[0])
+            shapes[path + weight_name] = shape = _shape(module, weight)
+            bias = path + bias_name if own.get(bias_name) is not None or isinstance(module, BIASABLE) else None
+            if bias is not None:
+                shapes[bias] = shape[:1]
+            if bias is not None and own.get(bias_name) is None:
+                absent.add(bias)
+            piece = Piece(path + weight_name, bias, 0, shape[0])
             tree[f"{plain}{alias}" if plain else alias.removeprefix(".")] = (piece,)
     return tree
 
@@ -69,11 +78,13 @@ _OWN: tuple[tuple[str, str, str], ...] = (("weight", "bias", ""), ("in_proj_weig
 """A module's parameters: its weight, its bias, and what its name is followed by."""
 
 
-def _noted(name: str, parameter: Tensor | None, shapes: dict[str, tuple[int, ...]]) -> str | None:
-    if parameter is None:
-        return None
-    shapes[name] = tuple(parameter.shape)
-    return name
+BIASABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers to whose output a bias can be added, though they were made without."""
+
+
+def _shape(module: nn.Module, weight: Tensor) -> tuple[int, ...]:
+    """A weight's shape, however its numbers are packed."""
+    return (module.out_features, module.in_features) if isinstance(module, nn.Linear) else tuple(weight.shape)
 
 
 def _spelled(tree: Mapping[str, Place]) -> dict[str, Place]:

@@ -38,13 +38,12 @@ class Names:
                     case (only,):
                         return only
                     case (_, _, *_) as several:
-                        names = ", ".join(sorted(file.name for file in several))
-                        raise NetworkError(f"Several networks have this name: {names}.", where=name, hint=_WHOLE)
-        raise NetworkError("No network has this name.", where=name[:NAME_LIMIT], hint=self._hint(wanted))
-
-    def _hint(self, wanted: str) -> str:
+                        names = sorted(file.name for file in several)
+                        message = f"Several networks have this name: {', '.join(names)}."
+                        raise _missed(NetworkError(message, where=name, hint=_WHOLE), names)
         near = self.near(wanted)
-        return f"Did you mean {', '.join(near)}?" if near else "Put the file in the networks folder."
+        hint = f"Did you mean {', '.join(near)}?" if near else "Put the file in the networks folder."
+        raise _missed(NetworkError("No network has this name.", where=name[:NAME_LIMIT], hint=hint), near)
 
     def near(self, wanted: str) -> tuple[str, ...]:
         """The names most like this one, as a tag would write them."""
@@ -52,6 +51,11 @@ class Names:
             return ()
         keys = difflib.get_close_matches(wanted.casefold(), self.folded, NEAR, 0.6)
         return tuple(dict.fromkeys(file.name for key in keys for file in self.folded[key]))[:NEAR]
+
+
+def _missed(error: NetworkError, near: Iterable[str]) -> NetworkError:
+    error.near = tuple(near)
+    return error
 
 
 _WHOLE = "Write the whole name, with its folders."

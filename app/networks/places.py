@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Piece(NamedTuple):
-    """Rows [start, stop) of a live weight, and of the bias beside it if there is one; both by full parameter name."""
+    """Rows [start, stop) of a live weight, and of the bias that is or could be beside it; both by full name."""
 
     weight: str
     bias: str | None

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from app.networks.adapters import Adapter, LoRA
 from app.networks.composed import Stack
 from app.networks.direct import Absolute, Full, Gain, Norm
+from app.networks.formats import PATHS
+from app.networks.generalized import Path, PathBias, PathGLoRA
 from app.networks.orthogonal import BOFT, OFT, InputBOFT, InputOFT
 from app.networks.parts import Parts, Unreadable
 from app.networks.products import Factor, GLoRA, LoHa, LoKr, TLoRA
 
-Read = tuple[Adapter, Adapter | None]
-"""The adapter of the weight, and that of the bias if the algorithm changes it too."""
+Read = tuple[Adapter | None, Adapter | None]
+"""The adapter of the weight and that of the bias, as far as the algorithm changes them."""
 
 
 def _lora(parts: Parts) -> Read:
@@ -84,6 +86,30 @@ def _glora(parts: Parts) -> Read:
         raise Unreadable("its a1, a2 or b1 has a kernel")
     scale = parts.scale(a2.shape[0], stabilised=parts.settings.glora_rank_stabilised)
     return GLoRA(a1, a2, b1, b2, scale), None
+
+
+def _peft_glora(parts: Parts) -> Read:
+    """Five paths, each a product, a vector or number, zeros, or left out."""
+    a, b, c, d, e = (_path(parts, f"glora_{path}") for path in "ABCDE")
+    if any(path is not None and path.second is not None for path in (d, e)) or (
+        c is not None and c.size[1] not in (None, 1)
+    ):
+        raise Unreadable("its glora_C, glora_D or glora_E is a matrix")
+    weight = None if a is None and b is None else PathGLoRA(a, b)
+    bias = None if c is None and d is None and e is None else PathBias(d, e, c)
+    if weight is None and bias is None:
+        raise Unreadable("its GLoRA has only empty paths, and changes nothing")
+    return weight, bias
+
+
+def _path(parts: Parts, name: str) -> Path | None:
+    parts.take(f"{name}.zeros")
+    if f"{name}.Xd" not in parts.roles:
+        return Path(parts.array(f"{name}.X").flatten()) if f"{name}.X" in parts.roles else None
+    first, second = parts.flat(f"{name}.Xd"), parts.flat(f"{name}.Xu")
+    if first.shape[1] != second.shape[0]:
+        raise Unreadable(f"its {name} has an Xd {tuple(first.shape)} and an Xu {tuple(second.shape)}")
+    return Path(first, second)
 
 
 def _tlora(parts: Parts) -> Read:
@@ -190,6 +216,7 @@ READERS: tuple[tuple[frozenset[str], Callable[[Parts], Read]], ...] = (
     (frozenset({"on_input", "weight"}), _ia3),
     (frozenset({"ia3_l"}), _peft_ia3),
     (frozenset({"glora_a1"}), _glora),
+    *((frozenset({role}), _peft_glora) for role in PATHS if not role.endswith("Xu")),
     (frozenset({"tlora_p", "tlora_q", "tlora_gains"}), _tlora),
     (frozenset({"w_norm"}), _norm),
     (frozenset({"set_weight"}), _absolute),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from app.networks.adapters import Adapter
+from app.networks.adapters import Adapter, Beside
 from app.networks.composed import DoRA, Sum
 from app.networks.direct import Full, Sparse
 from app.networks.parts import Parts, Settings, Unreadable
@@ -38,7 +39,7 @@ def read_module(roles: Roles, settings: Settings) -> Module:
     for needed, reader in READERS:
         if needed <= parts.roles.keys():
             first, bias = reader(parts)
-            weights.append(first)
+            weights += [] if first is None else [first]
             break
     weights += _beside(parts)
     bias = _bias(parts, bias)
@@ -46,6 +47,8 @@ def read_module(roles: Roles, settings: Settings) -> Module:
     if weights:
         weight = _decomposed(parts, weights[0] if len(weights) == 1 else Sum(tuple(weights)))
     parts.take("alpha")
+    if weight is not None and "reshape_weight" in parts.roles:
+        _check_reshaped(parts.array("reshape_weight"), weight)
     if weight is None and bias is None:
         raise Unreadable(f"no algorithm has only {', '.join(sorted(roles))}")
     if parts.roles:
@@ -66,7 +69,7 @@ def _beside(parts: Parts) -> list[Adapter]:
 
 def _bias(parts: Parts, learned: Adapter | None) -> Adapter | None:
     """What the algorithm does to the bias, and the bias's own difference."""
-    if "diff_b" not in parts.roles:
+    if "diff_b" not in parts.roles or isinstance(learned, Beside):
         return learned
     difference = Full(parts.array("diff_b"))
     return difference if learned is None else Sum((learned, difference))
@@ -94,6 +97,21 @@ def _decomposed(parts: Parts, base: Adapter) -> Adapter:
     if magnitude.shape[0] not in (1, magnitude.numel()):
         raise Unreadable(f"its dora_scale of shape {tuple(magnitude.shape)} runs along no one axis")
     return DoRA(base, magnitude, 1 if magnitude.shape[0] == 1 and magnitude.shape[1] > 1 else 0)
+
+
+def _check_reshaped(reshaped: Tensor, weight: Adapter) -> None:
+    """ComfyUI writes the size of a layer that was made wider, which is then the adapter's own: whether it fits the
+    live layer is seen like any other's, whose size never changes.
+
+    Raises:
+        Unreadable: the two sizes differ.
+    """
+    rows, *others = (int(side) for side in reshaped.flatten().tolist())
+    told = (rows, math.prod(others))
+    if any(own not in (None, side) for own, side in zip(weight.size, told, strict=True)):
+        raise Unreadable(
+            f"its reshape_weight says {told[0]} × {told[1]}, its tensors {weight.size[0]} × {weight.size[1]}"
+        )
 
 
 def is_float(tensor: Tensor) -> bool:

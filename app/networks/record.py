@@ -22,6 +22,8 @@ CARD_TAGS = 40
 """Training tags on a record, for search; `details` reads them all from the file."""
 CARD_TEXT = 2000
 FLOAT_LIMIT = 1e300
+NOT_READ = "the file has not been read yet"
+"""The reason of a record that holds a name alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,11 @@ _PLAIN = tuple(
     if entry.name
     not in {"mtime_ns", "path", "file", "algorithms", "tag_frequency", "picture", "embedded_preview", "problems"}
 )
+
+
+def named(found: Found, kind: Kind) -> NetworkFile:
+    """A record of the name alone, of a file that is still to be read."""
+    return _placed(found, kind, reason=NOT_READ)
 
 
 def inspect(found: Found, kind: Kind) -> NetworkFile:

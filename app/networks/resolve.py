@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from app.errors import Problem
-from app.networks.adapters import Adapter
+from app.networks.adapters import Adapter, Beside
+from app.networks.composed import Widened
 from app.networks.direct import Gain
 from app.networks.files import Network
 from app.networks.identity import UNKNOWN
 from app.networks.keys import Model, Names, names
+from app.networks.placed import Pieces, Pristine, RowsPatch
 from app.networks.places import Place
 from app.networks.prefixes import DENOISERS
-
-Pristine = Callable[[str], Tensor]
-"""A parameter's pristine weight in float32, by its full name."""
-
-Pieces = tuple[tuple[str, int, int], ...]
-"""Runs of rows [start, stop) of parameters, by full name."""
 
 
 class PlacedPatch(Protocol):
@@ -45,62 +41,6 @@ class PlacedPatch(Protocol):
 
     def truncated(self, ranks: int) -> PlacedPatch:
         """The patch with its first `ranks` ranks alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowsPatch:
-    """An adapter on rows of one parameter, or on all of it.
-
-    The adapter's own rows are those of `pieces`, from the top; only those of them that lie in `target` are changed,
-    though the others may be needed to know how (an input-axis DoRA's norm runs through q, k and v).
-    """
-
-    adapter: Adapter
-    target: str
-    shape: tuple[int, ...]
-    pieces: Pieces
-
-    @property
-    def rank(self) -> int | None:
-        return self.adapter.rank
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name, _, _ in self.pieces))
-
-    @property
-    def _whole(self) -> bool:
-        return self.pieces == ((self.target, 0, self.shape[0]),)
-
-    def delta(self, pristine: Pristine) -> Tensor:
-        if self._whole:
-            return self.adapter.delta(pristine(self.target))
-        weights = {name: pristine(name) for name in self.sources}
-        change = self.adapter.delta(torch.cat([weights[name][start:stop] for name, start, stop in self.pieces]))
-        delta = torch.zeros_like(weights[self.target])
-        top = 0
-        for name, start, stop in self.pieces:
-            if name == self.target:
-                delta[start:stop] = change[top : top + stop - start]
-            top += stop - start
-        return delta
-
-    def factors(self) -> tuple[Tensor, Tensor] | None:
-        found = self.adapter.factors()
-        if found is None or self._whole:
-            return found
-        if any(name != self.target for name, _, _ in self.pieces):
-            return None
-        up, down = found
-        placed = up.new_zeros(self.shape[0], up.shape[1])
-        top = 0
-        for _, start, stop in self.pieces:
-            placed[start:stop] = up[top : top + stop - start]
-            top += stop - start
-        return placed, down
-
-    def truncated(self, ranks: int) -> RowsPatch:
-        return RowsPatch(self.adapter.truncated(ranks), self.target, self.shape, self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +86,7 @@ def _place(network: Network, module: str, table: Names, tally: _Tally) -> None:
     if not found or (weight is None and bias is None):
         tally.unmatched.append(module)
         return
+    weight = _widened(weight, found[0][1], table)
     fitting = [(component, place) for component, place in found if not _misfit(weight, bias, place, table)]
     if not fitting:
         tally.mismatched.append(module)
@@ -153,10 +94,35 @@ def _place(network: Network, module: str, table: Names, tally: _Tally) -> None:
         return
     tally.matched.append(module)
     for place in _chosen(fitting, network.path):
-        for adapter, pieces in ((weight, _weights(place)), (bias, _biases(place))):
-            if adapter is not None and pieces:
-                for target, patch in _patches(adapter, pieces, table.shapes):
-                    tally.patches.setdefault(target, []).append(patch)
+        patches = [] if weight is None else list(_patches(weight, _weights(place), (), table.shapes))
+        if bias is not None and _biases(place):
+            beside = _weights(place) if isinstance(bias, Beside) else ()
+            patches += _patches(bias, _biases(place), beside, table.shapes)
+        for target, patch in patches:
+            if target not in table.absent or not isinstance(bias, Gain):  # a gain of no bias is nothing
+                tally.patches.setdefault(target, []).append(patch)
+
+
+INPUTS = frozenset(
+    f"{denoiser}.{name}.weight"
+    for denoiser in DENOISERS
+    for name in (
+        "conv_in", "x_embedder", "x_embedder.proj", "pos_embed.proj", "img_in", "patch_embed.proj", "patch_embedding",
+    )
+)  # fmt: skip
+"""Where latents enter a denoiser; an inpainting or control model has channels more there, behind those of its base."""
+
+
+def _widened(weight: Adapter | None, place: Place, table: Names) -> Adapter | None:
+    """The adapter of a layer where latents enter, made to fit one that reads more of them; else itself."""
+    shape = table.shapes[place[0].weight]
+    if weight is None or place[0].weight not in INPUTS or weight.fits(shape):
+        return weight
+    columns, taps = weight.size[1], math.prod(shape[2:])
+    if columns is None or columns % taps or columns // taps >= shape[1]:
+        return weight
+    wide = Widened(weight, columns // taps, shape[1])
+    return wide if wide.fits(shape) else weight
 
 
 def _weights(place: Place) -> Pieces:
@@ -164,7 +130,7 @@ def _weights(place: Place) -> Pieces:
 
 
 def _biases(place: Place) -> Pieces:
-    """The same rows of the biases; none if a part has no bias."""
+    """The same rows of the biases, those not there included; none if a part can have no bias."""
     pieces = tuple((piece.bias, piece.start, piece.stop) for piece in place if piece.bias is not None)
     return pieces if len(pieces) == len(place) else ()
 
@@ -177,12 +143,15 @@ def _misfit(weight: Adapter | None, bias: Adapter | None, place: Place, table: N
         return "the parts of the fused module have different widths"
     shape = (rows, *shapes.pop())
     if weight is not None and not weight.fits(shape):
-        return f"the file has {_shown(weight)}, the model {' × '.join(map(str, shape))}"
+        said = f"the file has {_shown(weight)}, the model {' × '.join(map(str, shape))}"
+        wider = place[0].weight in INPUTS and (weight.size[1] or 0) > math.prod(shape[1:])
+        return f"{said}: it is for an inpainting or control model, which reads more channels" if wider else said
     if bias is None or (isinstance(bias, Gain) and not _biases(place)):  # a gain of no bias is nothing
         return ""
     if not _biases(place):
-        return "the file has a bias, the model none"
-    return "" if bias.fits((rows,)) else f"the file's bias has {bias.size[0]} numbers, the model's {rows}"
+        return "the file has a bias, and the model's layer can have none"
+    fits = bias.fits((rows, 1 + math.prod(shape[1:])) if isinstance(bias, Beside) else (rows,))
+    return "" if fits else f"the file's bias has {bias.size[0]} numbers, the model's {rows}"
 
 
 def _shown(adapter: Adapter) -> str:
@@ -200,22 +169,23 @@ def _chosen(fitting: Sequence[tuple[str, Place]], path: Path) -> list[Place]:
 
 
 def _patches(
-    adapter: Adapter, pieces: Pieces, shapes: Mapping[str, tuple[int, ...]]
+    adapter: Adapter, pieces: Pieces, beside: Pieces, shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, RowsPatch]]:
     """One patch for each parameter that the pieces lie in; of their own rows alone where the adapter can be split."""
     targets = dict.fromkeys(name for name, _, _ in pieces)
     if len(targets) == 1:
         (target,) = targets
-        yield target, RowsPatch(adapter, target, shapes[target], pieces)
+        yield target, RowsPatch(adapter, target, shapes[target], pieces, beside)
         return
     top = 0
-    for target, start, stop in pieces:
+    for index, (target, start, stop) in enumerate(pieces):
         own = adapter.rows(top, top + stop - start)
         top += stop - start
         if own is None:
-            yield target, RowsPatch(adapter, target, shapes[target], pieces)
+            yield target, RowsPatch(adapter, target, shapes[target], pieces, beside)
         else:
-            yield target, RowsPatch(own, target, shapes[target], ((target, start, stop),))
+            mine = slice(index, index + 1)
+            yield target, RowsPatch(own, target, shapes[target], pieces[mine], beside[mine])
 
 
 def _judged(network: Network, family: str, tally: _Tally) -> Match:

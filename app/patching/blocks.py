@@ -3,7 +3,8 @@
 UNets are counted as the original web UI counts them, whatever their size: `in0` is conv_in, then every resnet (with
 its attention) and every downsampler of the down blocks is one input block; `mid0` is the middle block; every resnet
 of the up blocks, with the upsampler that follows the last of a stage, is one output block. Transformers count their
-blocks through all their lists in the order of definition (`block0`…), and a third of them each is `in`, `mid`, `out`.
+blocks through all their lists in the order of definition (`block0`…), and a third of them each is `in`, `mid`, `out`;
+what stands before the first list, and after the last, is their entry and their exit, which only block weights name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 
 Group = Literal["in", "mid", "out"]
 THIRDS: tuple[Group, ...] = ("in", "mid", "out")
+ENTRY, EXIT = "entry", "exit"
 NUMBERED = re.compile(r"(?:in|mid|out|block)\d+")
 """The names of single blocks, as a tag spells them."""
 
@@ -96,12 +98,20 @@ def _depth(stage: nn.Module) -> int:
 
 
 def _transformer(transformer: nn.Module) -> Iterable[tuple[str, Block]]:
-    prefixes = [
-        f"{name}.{index}"
-        for name, child in transformer.named_children()
+    children = list(transformer.named_children())
+    lists = [
+        place
+        for place, (name, child) in enumerate(children)
         if isinstance(child, nn.ModuleList) and name.endswith(("blocks", "layers"))
-        for index in range(len(child))
     ]
+    if not lists:
+        return
+    for name, _ in children[: lists[0]]:
+        yield name, Block(None, ENTRY)
+    for name, _ in children[lists[-1] + 1 :]:
+        yield name, Block(None, EXIT)
+    names = [children[place][0] for place in lists]
+    prefixes = [f"{name}.{index}" for name in names for index in range(len(_items(transformer, name)))]
     for number, prefix in enumerate(prefixes):
         yield prefix, Block(THIRDS[3 * number // len(prefixes)], f"block{number}")
 
@@ -112,20 +122,24 @@ def _items(module: nn.Module, name: str) -> list[nn.Module]:
 
 
 VECTORS: Mapping[int, tuple[str, ...]] = {
-    12: ("in4", "in5", "in7", "in8", "mid0", *(f"out{n}" for n in range(6))),
-    17: ("in1", "in2", "in4", "in5", "in7", "in8", "mid0", *(f"out{n}" for n in range(3, 12))),
-    20: (*(f"in{n}" for n in range(9)), "mid0", *(f"out{n}" for n in range(9))),
-    26: (*(f"in{n}" for n in range(12)), "mid0", *(f"out{n}" for n in range(12))),
+    12: ("te", "in4", "in5", "in7", "in8", "mid0", *(f"out{n}" for n in range(6))),
+    17: ("te", "in1", "in2", "in4", "in5", "in7", "in8", "mid0", *(f"out{n}" for n in range(3, 12))),
+    20: ("te", *(f"in{n}" for n in range(9)), "mid0", *(f"out{n}" for n in range(9))),
+    26: ("te", *(f"in{n}" for n in range(12)), "mid0", *(f"out{n}" for n in range(12))),
+    61: ("te1", "te2", ENTRY, *(f"block{n}" for n in range(57)), EXIT),
 }
-"""What the numbers of a block-weight vector stand for, by its length; the first number, BASE, is the text encoders'."""
+"""What the numbers of a block-weight vector stand for, by its length: text encoders (BASE; Flux's CLIP and T5), blocks.
+
+61 are Flux's: CLIP, T5, IN, 19 double blocks, 38 single blocks, OUT.
+"""
 
 
 def ratios(vector: tuple[float, ...]) -> Mapping[str, float]:
-    """A block-weight vector as a number per block; blocks its length does not name have 0.
+    """A block-weight vector as a number for the text encoders and per block; blocks its length does not name have 0.
 
     Raises:
-        ValueError: its length is none of 12, 17, 20, 26.
+        ValueError: its length is none of VECTORS'.
     """
     if len(vector) not in VECTORS:
-        raise ValueError(f"{len(vector)} block weights; 12, 17, 20 or 26 are needed.")
-    return dict(zip(VECTORS[len(vector)], vector[1:], strict=True))
+        raise ValueError(f"{len(vector)} block weights; one of {', '.join(map(str, VECTORS))} are needed.")
+    return dict(zip(VECTORS[len(vector)], vector, strict=True))

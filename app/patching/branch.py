@@ -73,6 +73,47 @@ class Branch:
         return output
 
 
+class BiasBranch:
+    """The bias of a layer made without one: y + Σ sₖ Δₖ, kept in one tensor whatever the strengths."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._handle: torch.utils.hooks.RemovableHandle | None = None
+        self._sum: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What the branch holds."""
+        return 0 if self._sum is None else self._sum.nbytes
+
+    def set(self, terms: Sequence[Term]) -> None:
+        """Add these from the next forward pass on; without any, the layer is as it was, hooks included."""
+        if not terms:
+            if self._handle is not None:
+                self._handle.remove()
+            self._handle = self._sum = None
+            return
+        total = torch.stack([_vector(term.formed) * term.strength for term in terms]).sum(0)
+        if self._sum is None:
+            self._sum = total
+        else:
+            self._sum.copy_(total)
+        if self._handle is None:
+            self._handle = self._module.register_forward_hook(self._add)
+
+    def _add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert self._sum is not None
+        if self._sum.device != output.device:
+            self._sum = self._sum.to(output.device)
+        spatial = 0 if isinstance(module, nn.Linear) else len(module.get_parameter("weight").shape) - 2
+        return output + self._sum.to(output.dtype).view(-1, *(1,) * spatial)
+
+
+def _vector(formed: Formed) -> Tensor:
+    """The delta of a bias."""
+    return (formed.up @ formed.down if isinstance(formed, LowRank) else formed.delta).flatten()
+
+
 def _whole(formed: Formed) -> Tensor:
     """The delta as a matrix."""
     return formed.up @ formed.down if isinstance(formed, LowRank) else formed.delta.flatten(1)

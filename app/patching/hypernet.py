@@ -73,8 +73,7 @@ def acting(hypernetwork: Hypernetwork, model: Model) -> dict[str, Pair]:
 def influences(networks: Sequence[tuple[ScheduledNetwork, Hypernetwork]], model: Model, steps: int) -> Influences:
     """Give every hypernetwork its strength on every layer at every step.
 
-    Several tags of one hypernetwork add up, where the first of them stands. What a tag says of what a hypernetwork
-    does not change is a warning.
+    Several tags of one hypernetwork add up, where the first of them stands.
 
     Raises:
         NetworkError: a hypernetwork was made for another model.
@@ -83,7 +82,7 @@ def influences(networks: Sequence[tuple[ScheduledNetwork, Hypernetwork]], model:
     sums: dict[str, dict[int, list[Influence]]] = {}
     problems: list[Problem] = []
     for tag, hypernetwork in networks:
-        problems += [*places.problems(tag), *_unused(tag)]
+        problems += places.problems(tag)
         for layer, pair in acting(hypernetwork, model).items():
             curve = places.strength(tag, f"{UNET}.{layer}.to_k.weight")
             sums.setdefault(layer, {}).setdefault(id(pair), []).append(Influence(pair, curve))
@@ -96,15 +95,6 @@ def influences(networks: Sequence[tuple[ScheduledNetwork, Hypernetwork]], model:
 
 def _added(same: Sequence[Influence]) -> Influence:
     return Influence(same[0].pair, tuple(map(fsum, zip(*(one.strengths for one in same), strict=True))))
-
-
-def _unused(tag: ScheduledNetwork) -> Iterator[Problem]:
-    """What a tag says in vain: text encoders and ranks are nothing to a hypernetwork."""
-    if any(key in tag.strengths for key in ("te1", "te2", "te3")):
-        message = f"{tag.name}: a hypernetwork acts on the UNet; a strength on text encoders does nothing."
-        yield Problem("warning", message, tag.span)
-    if tag.dyn is not None:
-        yield Problem("warning", f"{tag.name}: a hypernetwork has no ranks; dyn does nothing.", tag.span)
 
 
 def _numbers(widths: Sequence[int] | Mapping[int, object]) -> str:

@@ -58,9 +58,10 @@ class Places:
         if tag.module is not None and not self._wanted(tag):
             yield self._problem(tag, f"the model has no module {tag.module}.", _have(self._components))
         if tag.lbw is not None:
-            missing = sorted(key for key, ratio in ratios(tag.lbw).items() if ratio and key not in self._names)
+            weights = {key: ratio for key, ratio in ratios(tag.lbw).items() if not key.startswith("te")}
+            missing = sorted(key for key, ratio in weights.items() if ratio and key not in self._names)
             if missing:
-                level: Level = "warning" if self._names & ratios(tag.lbw).keys() else "error"
+                level: Level = "warning" if self._names & weights.keys() else "error"
                 message = f"lbw weighs blocks the model does not have ({', '.join(missing)})."
                 yield self._problem(tag, message, self._shown(), level)
 
@@ -83,16 +84,16 @@ class Places:
                 return found
         return frozenset()
 
-    @staticmethod
-    def _ratio(tag: ScheduledNetwork, component: str, block: str | None) -> float:
-        """The block weight of a place: BASE for text encoders; 1 outside all blocks."""
+    def _ratio(self, tag: ScheduledNetwork, component: str, block: str | None) -> float:
+        """The block weight of a place; 1 outside all blocks, and everywhere in a denoiser that has none of them."""
         if tag.lbw is None:
             return 1.0
+        found = ratios(tag.lbw)
         if component in ENCODERS:
-            return tag.lbw[0]
-        if block is None or block.startswith("block"):
+            return found.get(ENCODERS[component], found.get("te", 1.0))
+        if block is None or not self._names & found.keys():
             return 1.0
-        return ratios(tag.lbw).get(block, 0.0)
+        return found.get(block, 0.0)
 
     def _shown(self) -> str:
         """The blocks of the model, in ranges."""

@@ -26,8 +26,17 @@ class Slot:
     leaf: str
 
     @property
+    def missing(self) -> bool:
+        """Whether it is the bias of a layer made without one, which counts as zeros."""
+        return self.leaf == "bias" and isinstance(self.module, BRANCHABLE) and self.module.bias is None
+
+    @property
     def live(self) -> Tensor:
-        """The live storage, outside autograd."""
+        """The live storage, outside autograd; zeros of no storage for a bias that is missing."""
+        if self.missing:
+            weight = self.module.get_parameter("weight")
+            rows = self.module.out_features if isinstance(self.module, nn.Linear) else weight.shape[0]
+            return torch.zeros(rows, device=weight.device)
         found = getattr(self.module, self.leaf)
         assert isinstance(found, Tensor)
         return found.data
@@ -43,12 +52,12 @@ class Slot:
     def mergeable(self) -> bool:
         """Whether a sum can be written into the storage: one number per element, in memory, of a dtype with a sum."""
         live = self.live
-        return type(live) is Tensor and live.dtype in STORED and live.device.type != "meta"
+        return not self.missing and type(live) is Tensor and live.dtype in STORED and live.device.type != "meta"
 
     @property
     def branchable(self) -> bool:
         """Whether the deltas can be applied beside the layer instead."""
-        return self.leaf == "weight" and isinstance(self.module, BRANCHABLE)
+        return (self.leaf == "weight" or self.missing) and isinstance(self.module, BRANCHABLE)
 
     def read(self) -> Tensor:
         """A float32 copy of the weight: where the storage is packed, what the layer does to the unit vectors.
@@ -57,6 +66,8 @@ class Slot:
             NetworkError: it is packed, and not a linear layer's.
         """
         live = self.live
+        if self.missing:
+            return torch.zeros_like(live, device="cpu" if live.device.type == "meta" else live.device)
         if type(live) is Tensor and live.is_floating_point() and live.device.type != "meta":
             return live.to(torch.float32, copy=True)
         if self.leaf != "weight" or not isinstance(self.module, nn.Linear):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.errors import NetworkError
-from app.patching.branch import Branch
+from app.patching.branch import BiasBranch, Branch
 from app.patching.kernels import Job, Term
 from app.patching.memory import Keeping
 from app.patching.slots import Slot
@@ -59,7 +59,7 @@ class BranchedWeight:
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
-        self._branch = Branch(slot.module)
+        self._branch = BiasBranch(slot.module) if slot.missing else Branch(slot.module)
 
     @property
     def nbytes(self) -> int:

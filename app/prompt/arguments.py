@@ -28,7 +28,7 @@ MODULES: Mapping[str, str] = {
 """What `module=` takes, and its component. High and low noise are the two transformers of two-stage models."""
 BLOCK = re.compile(r"(?:in|mid|out|block)[0-9]{1,3}")
 
-_BLOCK_COUNTS = (12, 17, 20, 26)
+_BLOCK_COUNTS = (12, 17, 20, 26, 61)
 LBW_PRESETS: Mapping[str, tuple[float, ...]] = {
     "NONE": (0,) * 17,
     "ALL": (1,) * 17,
@@ -40,8 +40,9 @@ LBW_PRESETS: Mapping[str, tuple[float, ...]] = {
     "OUTS": (1,) + (0,) * 11 + (1,) * 5,
     "OUTALL": (1,) + (0,) * 7 + (1,) * 9,
     "ALL0.5": (0.5,) * 17,
+    "FLUXALL": (1,) * 61,
 }
-"""The presets of the block-weight extension: BASE (text encoders), six IN, M00, nine OUT."""
+"""The presets of the block-weight extension: BASE (text encoders), six IN, M00, nine OUT; Flux has its own blocks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,13 @@ class PlacedTag:
     off: bool
 
 
-def placed_tags(text: str, kinds: frozenset[str] = KINDS) -> tuple[PlacedTag, ...]:
-    """The network tags of a text, in order, inside editing too, switched off or not."""
+def placed_tags(text: str, kinds: frozenset[str] | None = KINDS) -> tuple[PlacedTag, ...]:
+    """The network tags of a text, in order, inside editing too, switched off or not. No `kinds` are all."""
     nodes = tuple(walk(*parse(text).items))
     off = {tag.span: node.span for node in nodes if (tag := switched_off(node))}
-    found = (node for node in nodes if isinstance(node, NetworkTag) and node.kind in kinds and node.name)
+    found = (
+        node for node in nodes if isinstance(node, NetworkTag) and node.name and (kinds is None or node.kind in kinds)
+    )
     return tuple(PlacedTag(tag, off.get(tag.span, tag.span), tag.span in off) for tag in found)
 
 
@@ -43,9 +45,13 @@ def switch(text: str, placed: PlacedTag) -> str:
 
 def format_tag(name: str, *values: str | float, kind: str = "lora", **named: str | float) -> str:
     """The tag that names this network: `format_tag("ink", 0.8, unet="0@0~1@1")`. The name is quoted if it must be."""
-    quoted = '"' + name.replace('"', '""') + '"' if _NEEDS_QUOTES.search(name) else name
     arguments = [_number(value) for value in values] + [f"{key}={_number(value)}" for key, value in named.items()]
-    return f"<{':'.join([kind, quoted, *arguments])}>"
+    return f"<{':'.join([kind, _quoted(name), *arguments])}>"
+
+
+def rename_tag(text: str, tag: NetworkTag, name: str) -> str:
+    """The text with another network named by a tag of it."""
+    return _replaced(text, tag.name_span, _quoted(name))
 
 
 def set_argument(text: str, tag: NetworkTag, key: str | None, value: str | float) -> str:
@@ -79,6 +85,10 @@ def append_tag(text: str, tag: str) -> str:
 
 def _replaced(text: str, span: Span, new: str) -> str:
     return text[: span[0]] + new + text[span[1] :]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if _NEEDS_QUOTES.search(name) else name
 
 
 def _number(value: str | float) -> str:

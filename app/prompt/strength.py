@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from app.errors import Problem, Span
-from app.prompt.arguments import Settings, read_arguments
+from app.prompt.arguments import MODULES, Settings, read_arguments
 from app.prompt.ast import NetworkTag
 from app.prompt.curve import SLACK, Curve, Separator
 
-KINDS = frozenset({"lora", "lyco", "hypernet"})
+HYPERNET = "hypernet"
+KINDS = frozenset({"lora", "lyco", HYPERNET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class ScheduledNetwork:
     """A tag over the steps.
 
     `strengths` has one number per step under te, unet, in, mid, out and vae; and under te1, te2, te3, in4, out7, block3
-    where the tag names them. `lbw` are 12, 17, 20 or 26 numbers that multiply. `module` is the only component to patch;
-    the others' strengths are 0.
+    where the tag names them. `lbw` are 12, 17, 20, 26 or 61 numbers that multiply. `module` is the only component to
+    patch; the others' strengths are 0.
     """
 
     kind: str
@@ -60,8 +61,37 @@ def scheduled_network(
     if not shown:
         said[f"It is not in force on any of the {steps} steps."] = None
     warnings = [Problem("warning", f"{tag.text}: {text}", tag.span) for text in said]
+    warnings += _unheeded(tag, settings) if tag.kind == HYPERNET else ()
     kind = "lora" if tag.kind == "lyco" else tag.kind
     return ScheduledNetwork(kind, tag.name, tag.span, strengths, settings.lbw, settings.dyn, settings.module), warnings
+
+
+def _unheeded(tag: NetworkTag, settings: Settings) -> Iterator[Problem]:
+    """What a hypernetwork's tag says of something else than the UNet, which is all that one changes."""
+    named = settings.first or settings.second or "unet" in settings.curves
+    for argument in tag.arguments:
+        key, message = argument.key or "", ""
+        if key == "te" and not named:
+            message = f"a hypernetwork acts on the UNet alone; {key}={argument.value} is its strength there."
+        elif key in _ELSEWHERE:
+            message = f"a hypernetwork acts on the UNet alone; {key}= does nothing."
+        elif key == "module" and MODULES[argument.value.lower()] in ("te", "vae"):
+            message = f"a hypernetwork acts on the UNet alone; with module={argument.value} it does nothing."
+        elif argument.span == _ranks(tag):
+            message = "a hypernetwork has no ranks; dyn does nothing."
+        if message:
+            hint = "Name the UNet's strength: unet=0.5, or a number alone."
+            yield Problem("warning", f"{tag.name}: {message}", argument.span, hint)
+
+
+_ELSEWHERE = frozenset({"te", "te1", "te2", "te3", "vae", "hrte"})
+
+
+def _ranks(tag: NetworkTag) -> Span | None:
+    """Where a tag says how many ranks to keep: `dyn=`, or the third number."""
+    numbers = [argument for argument in tag.arguments if argument.key is None]
+    named = [argument for argument in tag.arguments if argument.key == "dyn"]
+    return next((argument.span for argument in (*numbers[2:], *named)), None)
 
 
 def component_curves(settings: Settings, default: float, hires: bool) -> dict[str, Curve]:

@@ -1,49 +1,66 @@
-"""The networks of a prompt, as the list under it shows them: each tag's strengths, as typed and as they act."""
+"""The networks of a prompt, as the list under it shows them: each tag's strengths, and what of it the model has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from app.errors import NetworkError, RequestError
+from app.engine.forecast import Forecast, Forecasts, Unknown
+from app.engine.library import ModelFile
+from app.errors import CheckpointError, NetworkError, RequestError
 from app.networks.catalog import Catalog
 from app.networks.identity import UNKNOWN
 from app.networks.record import NetworkFile
 from app.prompt.arguments import ALIASES, BLOCK, STRENGTHS, Settings, read_arguments
 from app.prompt.ast import Argument, NetworkTag
 from app.prompt.curve import Curve, Unreadable, read_curve
-from app.prompt.edit import PlacedTag, placed_tags, remove_argument, remove_tag, set_argument, switch
+from app.prompt.edit import PlacedTag, placed_tags, remove_argument, remove_tag, rename_tag, set_argument, switch
 from app.prompt.strength import component_curves
 from app.settings.model import NetworkSettings
-from app.ui.shelves import network_key
+from app.ui.shelves import Shelves, network_key
 
 SLIDERS = ("te", "unet", "in", "mid", "out")
 """The strengths that have a slider of their own, beside the first number's."""
 SLIDER_RANGE, WIDE_RANGE = 2.0, 5.0
 """A slider's reach on both sides of 0; networks made to be sliders are meant to be turned far."""
-TAG_CATALOGS = {"hypernet": "hypernetwork"}
+MOST_EXAMPLES = 8
+"""Modules without a place that are named, of each sort."""
 
 
 def active_networks(
-    prompt: str, catalogs: Mapping[str, Catalog], networks: NetworkSettings, checkpoint: str = ""
+    prompt: str, shelves: Shelves, networks: NetworkSettings, forecasts: Forecasts, checkpoint: str
 ) -> list[dict[str, Any]]:
     """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem.
 
-    `other` is the family of the checkpoint of this name, where the tag's network is of another one.
+    `match` tells what of it the checkpoint of this name has a place for, `near` are names like one that is missing.
+    `other` is the checkpoint's family, where the network is of another one: that is known sooner.
     """
-    base = _family(checkpoint, catalogs["checkpoint"])
-    return [_active(placed, catalogs, networks, base) for placed in placed_tags(prompt)]
+    base = _family(checkpoint, shelves.catalogs["checkpoint"])
+    model = _model(checkpoint, shelves)
+    records = []
+    for placed in placed_tags(prompt, shelves.library.tags):
+        told = _active(placed, networks)
+        try:
+            file = shelves.library.catalog(placed.tag.kind).find(placed.tag.name)
+        except NetworkError as error:
+            problem = told["problem"] or str(error)
+            records.append({**told, "key": None, "problem": problem, "near": list(error.near), "reach": SLIDER_RANGE})
+            continue
+        match = _match(forecasts.of(model, placed.tag.kind, file) if isinstance(model, ModelFile) else model)
+        is_other = UNKNOWN not in (base, file.base_model) and base != file.base_model
+        records.append({**told, **_facts(file), "match": match, "other": base if is_other else ""})
+    return records
 
 
-def edited(prompt: str, index: int, change: str, key: str, value: str) -> str:
-    """The prompt with one of its tags changed: `set` or `clear` the strength `key`, `switch` it off or on, `remove` it.
+def edited(prompt: str, index: int, change: str, key: str, value: str, kinds: frozenset[str]) -> str:
+    """The prompt with one of its tags changed: `set` or `clear` the strength `key`, `switch` it off or on,
+    `remove` it, or `name` another network in it.
 
-    The key "all" is the first number.
+    The key "all" is the first number. Tags are counted among those of these `kinds`.
 
     Raises:
         RequestError: there is no such tag, strength or change, or the value is no strength.
     """
-    tags = placed_tags(prompt)
+    tags = placed_tags(prompt, kinds)
     if not 0 <= index < len(tags):
         raise RequestError("The prompt has no such tag any more.", where="tag")
     placed = tags[index]
@@ -51,6 +68,8 @@ def edited(prompt: str, index: int, change: str, key: str, value: str) -> str:
         return switch(prompt, placed)
     if change == "remove":
         return remove_tag(prompt, placed)
+    if change == "name":
+        return rename_tag(prompt, placed.tag, value)
     if key != "all" and key not in STRENGTHS and not BLOCK.fullmatch(key):
         raise RequestError("There is no such strength.", where=key[:40])
     argument = _argument(placed.tag, key)
@@ -92,10 +111,36 @@ def _family(checkpoint: str, catalog: Catalog) -> str:
         return UNKNOWN
 
 
-def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: NetworkSettings, base: str) -> dict[str, Any]:
+def _model(name: str, shelves: Shelves) -> ModelFile | Unknown:
+    try:
+        return shelves.library.checkpoints.find(name) if name else Unknown("No checkpoint is chosen.")
+    except CheckpointError as error:
+        return Unknown(str(error))
+
+
+def _match(answer: Forecast | Unknown | None) -> dict[str, Any]:
+    """What a checkpoint has a place for, as the list shows it: `known` is False while it is being found out."""
+    if answer is None:
+        return {"known": False, "reason": ""}
+    if isinstance(answer, Unknown):
+        return {"known": False, "reason": answer.reason}
+    return {
+        "known": True,
+        "family": answer.family,
+        "matched": answer.matched,
+        "unmatched": len(answer.unmatched),
+        "mismatched": len(answer.mismatched),
+        "examples": [*answer.mismatched[:MOST_EXAMPLES], *answer.unmatched[:MOST_EXAMPLES]],
+        "error": next((f"{one.message} {one.hint}".strip() for one in answer.problems if one.level == "error"), ""),
+        "warnings": [one.message for one in answer.problems if one.level != "error"][:MOST_EXAMPLES],
+    }
+
+
+def _active(placed: PlacedTag, networks: NetworkSettings) -> dict[str, Any]:
+    """What the tag itself says."""
     tag = placed.tag
     settings, problems = read_arguments(tag)
-    told: dict[str, Any] = {
+    return {
         "kind": tag.kind,
         "name": tag.name,
         "span": list(placed.span),
@@ -103,12 +148,6 @@ def _active(placed: PlacedTag, catalogs: Mapping[str, Catalog], networks: Networ
         "problem": str(problems[0].message) if problems else "",
         "strengths": _strengths(tag, settings, networks.default_strength) if settings else {},
     }
-    try:
-        file = catalogs[TAG_CATALOGS.get(tag.kind, "lora")].find(tag.name)
-    except NetworkError as error:
-        return {**told, "key": None, "problem": told["problem"] or str(error), "reach": SLIDER_RANGE}
-    is_other = UNKNOWN not in (base, file.base_model) and base != file.base_model
-    return {**told, **_facts(file), "other": base if is_other else ""}
 
 
 def _facts(file: NetworkFile) -> dict[str, Any]:
@@ -117,6 +156,7 @@ def _facts(file: NetworkFile) -> dict[str, Any]:
         "key": network_key(file),
         "file": file.name,
         "base": file.base_model,
+        "reason": file.reason,
         "components": list(file.components),
         "words": list(file.trigger_words),
         "reach": WIDE_RANGE if "slider" in said else SLIDER_RANGE,

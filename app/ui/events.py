@@ -35,6 +35,8 @@ def connect(blocks: gr.Blocks, form: Form, bridge: gr.HTML) -> None:
     form.seed_reuse.click(None, form.seed, form.seed, js=script("lastSeed"), **QUIET)
     size = [form.width, form.height]
     form.swap.click(None, size, size, js="(width, height) => [height, width]", **QUIET)
+    chosen = [form.checkpoint, *size]
+    form.checkpoint.input(None, chosen, size, js=script("adoptSize"), **QUIET)
     for shape, button in form.shapes.items():
         button.click(None, size, size, js=script("reshape", shape), **QUIET)
 

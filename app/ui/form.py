@@ -74,6 +74,7 @@ class Form:
     interrupt: gr.Button
     skip: gr.Button
     refresh: gr.Button
+    tour: gr.Button
     appearance: gr.Button
     restore: gr.Button
     clear: gr.Button
@@ -166,6 +167,7 @@ def _buttons() -> dict[str, Any]:
         "interrupt": _button("Interrupt", "txt2img_interrupt", variant="stop", size="sm", scale=1, min_width=76),
         "skip": _button("Skip", "txt2img_skip", size="sm", scale=1, min_width=56),
         "refresh": _icon("Refresh the lists of models", "refresh"),
+        "tour": _icon("Tour", "tour_button"),
         "appearance": _icon("Light or dark", "appearance"),
         "restore": _icon("Restore the settings of the last image", "restore"),
         "clear": _icon("Clear both prompts", "clear"),

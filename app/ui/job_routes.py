@@ -16,10 +16,11 @@ from app.engine.jobs import Job
 from app.errors import PatchbayError, RequestError
 from app.generation.png import png_bytes
 from app.generation.request import WHOLE_NUMBERS, GenerationRequest
+from app.generation.result import GeneratedImage
 from app.settings import SettingsStore
-from app.ui.live import live_state
+from app.ui.live import finished_state, live_state
 from app.ui.owner import owner_of
-from app.ui.pictures import preview_jpeg
+from app.ui.pictures import preview_jpeg, thumbnail_jpeg
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at the engine for a page: smooth to the eye, and a look costs microseconds."""
@@ -124,6 +125,12 @@ def _add_actions(routes: APIRouter, engine: Engine, settings: SettingsStore) -> 
             "vae": [model.name for model in library.vaes.entries()],
         }
 
+    @routes.get("/app/size.json")
+    def size(checkpoint: str) -> dict[str, int]:
+        """The size of a new form with this checkpoint: the one it was trained on, unless the settings name another."""
+        usual = engine.library.usual(settings.current.generation, checkpoint)
+        return {"width": usual.width, "height": usual.height}
+
 
 def _add_pictures(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/app/preview/{job_id}")
@@ -136,14 +143,26 @@ def _add_pictures(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/app/image/{job_id}/{index}")
     def image(job_id: str, index: int, owner: Owner) -> Response:
         """The file itself, with its text."""
-        made = _owned(engine, job_id, owner).images
-        if not 0 <= index < len(made):
-            raise HTTPException(404, "There is no such image.")
-        path = made[index].path
-        if path is not None and path.is_file():
-            return FileResponse(path, media_type="image/png", headers=KEPT)
-        content = png_bytes(made[index].image, made[index].infotext)
-        return Response(content, media_type="image/png", headers=KEPT)
+        made = _image(engine, job_id, index, owner)
+        if made.path is not None and made.path.is_file():
+            return FileResponse(made.path, media_type="image/png", headers=KEPT)
+        return Response(png_bytes(made.image, made.infotext), media_type="image/png", headers=KEPT)
+
+    @routes.get("/app/thumb/{job_id}/{index}")
+    def thumbnail(job_id: str, index: int, owner: Owner) -> Response:
+        """A small copy, for the strip."""
+        content = thumbnail_jpeg(_image(engine, job_id, index, owner).image)
+        return Response(content, media_type="image/jpeg", headers=KEPT)
+
+    @routes.get("/app/jobs/{job_id}.json")
+    def job(job_id: str, owner: Owner) -> dict[str, Any]:
+        """A job with its images and what they say."""
+        snapshot = engine.snapshot(owner)
+        known = [*snapshot.jobs, *snapshot.pictured]
+        found = next((job for job in known if job.id == job_id), None)
+        if found is None:
+            raise HTTPException(404, "This job is forgotten; its images are in the folder for images.")
+        return finished_state(found)
 
 
 def _owned(engine: Engine, job_id: str, owner: str) -> Job:
@@ -151,6 +170,13 @@ def _owned(engine: Engine, job_id: str, owner: str) -> Job:
     if job is None or job.owner != owner:
         raise HTTPException(404, "There is no such image, or it is another browser's.")
     return job
+
+
+def _image(engine: Engine, job_id: str, index: int, owner: str) -> GeneratedImage:
+    made = _owned(engine, job_id, owner).images
+    if not 0 <= index < len(made):
+        raise HTTPException(404, "There is no such image.")
+    return made[index]
 
 
 async def _tell(socket: WebSocket, engine: Engine, owner: str) -> None:

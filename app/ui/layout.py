@@ -24,6 +24,7 @@ def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
         with gr.Row(elem_id="studio", equal_height=False):
             with gr.Column(scale=7, min_width=340, elem_id="asking"):
                 _prompts(form)
+                static_part("tour")
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab("Generation", id="generation"):
                         _generation_settings(form)
@@ -54,6 +55,7 @@ def _quick_settings(form: Form) -> None:
         form.refresh.render()
         form.vae.render()
         form.clip_skip.render()
+        form.tour.render()
         form.appearance.render()
 
 

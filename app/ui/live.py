@@ -14,7 +14,8 @@ def live_state(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "queue": snapshot.queue_length,
         "jobs": [_unfinished(job) for job in snapshot.jobs],
-        "last": _finished(snapshot.last) if snapshot.last else None,
+        "last": finished_state(snapshot.last) if snapshot.last else None,
+        "recent": [{"id": job.id, "seeds": _seeds(job)} for job in snapshot.pictured],
     }
 
 
@@ -29,6 +30,7 @@ def _unfinished(job: JobView) -> dict[str, Any]:
         "steps": progress.steps,
         "image": progress.image,
         "images": progress.images,
+        "seeds": _seeds(job),
         "elapsed": round(progress.elapsed, 1),
         "remaining": None if progress.remaining is None else round(progress.remaining, 1),
         "message": progress.message,
@@ -39,7 +41,8 @@ def _unfinished(job: JobView) -> dict[str, Any]:
     }
 
 
-def _finished(job: JobView) -> dict[str, Any]:
+def finished_state(job: JobView) -> dict[str, Any]:
+    """All that the page tells of a job with its images: one that has ended, or one at work on further images."""
     result, error = job.result, job.error
     problems = result.problems if result else error.problems if error else ()
     return {
@@ -52,6 +55,11 @@ def _finished(job: JobView) -> dict[str, Any]:
         "networks": [_network(network) for network in result.networks] if result else [],
         "kept": result.kept_bytes if result else 0,
     }
+
+
+def _seeds(job: JobView) -> list[int]:
+    """The seeds of the images that a job has by now."""
+    return [made.request.seed for made in job.images]
 
 
 def _image(address: str, made: GeneratedImage) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""What a user marks on cards: favourites, and when and how often each was used. One small file in the data folder."""
+"""What is marked on cards: favourites, and how often and when each made images. One small file in the data folder."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -40,12 +41,15 @@ class Marks:
         with self._lock:
             self._keep(f"{kind}/{name}", {**self.of(kind, name), "favourite": favourite})
 
-    def count_use(self, kind: str, name: str) -> None:
-        """A network was added to a prompt; raises StorageError."""
+    def count_uses(self, networks: Iterable[tuple[str, str]]) -> None:
+        """Images were made with these networks, each named by kind and name; raises StorageError."""
         with self._lock:
-            mark = self.of(kind, name)
-            used: Mark = {"times": mark.get("times", 0) + 1, "last": int(time.time())}
-            self._keep(f"{kind}/{name}", {**mark, **used})
+            marks = dict(self._marks)
+            for kind, name in dict.fromkeys(networks):
+                mark = self.of(kind, name)
+                marks[f"{kind}/{name}"] = {**mark, "times": mark.get("times", 0) + 1, "last": int(time.time())}
+            if marks != self._marks:
+                self._write(marks)
 
     def rename(self, kind: str, old: str, new: str) -> None:
         """The marks of a network go with it; raises StorageError."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.engine.engine import Engine
-from app.errors import CheckpointError, NetworkError
+from app.engine.forecast import Forecasts
+from app.engine.jobs import Job
+from app.errors import CheckpointError, NetworkError, StorageError
 from app.networks.details import details, record_at
-from app.networks.record import NetworkFile
+from app.networks.record import NOT_READ, NetworkFile
 from app.networks.sidecar import AUTO_APPLY, read_sidecar
 from app.settings import SettingsStore
 from app.settings.model import NetworkSettings
@@ -23,6 +26,7 @@ from app.ui.picking_routes import picking_routes
 from app.ui.shelves import Shelves, network_key
 from app.ui.thumbnails import Thumbnails, thumbnail_version
 
+log = logging.getLogger(__name__)
 SHORT_TEXT = 300
 """Characters of a description that a card is searched by; the details have it whole."""
 LONGEST_VALUE = 100_000
@@ -33,10 +37,12 @@ def network_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     """The routes about networks."""
     routes = APIRouter()
     shelves, marks = Shelves(engine.library, settings.folders), Marks(settings.data)
+    engine.when_ended(lambda job: count_uses(job, shelves, marks))
     _add_cards(routes, shelves, marks, settings)
     _add_facts(routes, shelves, Thumbnails(settings.data / "cache" / "thumbnails"))
     routes.include_router(action_routes(engine, settings, shelves, marks))
-    routes.include_router(picking_routes(shelves, marks, settings))
+    forecasts = Forecasts(engine.library, lambda: settings.current.networks.loader)
+    routes.include_router(picking_routes(shelves, settings, forecasts))
 
     @routes.get("/app/base.json")
     def base_model(checkpoint: str) -> dict[str, str]:
@@ -75,10 +81,26 @@ def card(key: str, file: NetworkFile, mark: Mark, networks: NetworkSettings) -> 
         "writes": trigger_words(file) if file.kind in TAG_KINDS else (),
         "picture": picture,
         "problem": file.refused or (str(file.problems[0]) if file.problems else ""),
+        "unread": file.reason == NOT_READ,
         "favourite": mark.get("favourite", False),
         "times": mark.get("times", 0),
         "last": mark.get("last", 0),
     }
+
+
+def count_uses(job: Job, shelves: Shelves, marks: Marks) -> None:
+    """Mark the networks that a job's images were made with."""
+    used: list[tuple[str, str]] = []
+    for use in job.result.networks if job.result and job.result.images else ():
+        try:
+            file = shelves.library.catalog(use.kind).find(use.name)
+        except NetworkError:
+            continue  # taken away while the images were made
+        used.append((file.kind, file.name))
+    try:
+        marks.count_uses(used)
+    except StorageError as error:
+        log.warning("The use of networks is not counted: %s", error)
 
 
 def _add_cards(routes: APIRouter, shelves: Shelves, marks: Marks, settings: SettingsStore) -> None:
@@ -86,12 +108,14 @@ def _add_cards(routes: APIRouter, shelves: Shelves, marks: Marks, settings: Sett
     def cards(request: Request) -> Response:
         """Every card and how they are shown; an answer of nothing (304) while they are the same."""
         networks = settings.current.networks
+        reading = shelves.reading()  # asked first: cards made after the last file was read are whole
         made = [
             card(key, file, marks.of(kind, file.name), networks)
             for kind in shelves.catalogs
             for key, file in shelves.keyed(kind).items()
         ]
         shown = {"size": networks.card_size, "others": networks.show_other_bases, "cards": made}
+        shown["reading"] = reading
         content = json.dumps(shown, separators=(",", ":")).encode()
         tag = f'"{hashlib.blake2s(content, digest_size=12).hexdigest()}"'
         headers = {"etag": tag, "cache-control": "no-cache"}
@@ -99,6 +123,17 @@ def _add_cards(routes: APIRouter, shelves: Shelves, marks: Marks, settings: Sett
         if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type="application/json", headers=headers)
+
+    @routes.get("/app/networks/marks.json")
+    def how_often() -> dict[str, Any]:
+        """How many times and when last images were made with each network, by its key, as `marks`."""
+        keyed = ((key, marks.of(kind, f.name)) for kind in shelves.catalogs for key, f in shelves.keyed(kind).items())
+        return {"marks": {key: {"times": m["times"], "last": m["last"]} for key, m in keyed if "times" in m}}
+
+    @routes.get("/app/networks/reading.json")
+    def reading() -> dict[str, Any]:
+        """How many files of how many a first look has read, as `reading`; null once it is over."""
+        return {"reading": shelves.reading()}
 
     @routes.post("/app/networks/refresh", status_code=204)
     def refresh() -> None:

@@ -20,6 +20,7 @@ HEAD = """
 <link rel="stylesheet" href="/app/static/style.css">
 <link rel="stylesheet" href="/app/static/networks.css">
 <link rel="stylesheet" href="/app/static/settings.css">
+<link rel="stylesheet" href="/app/static/tour.css">
 <script src="/app/static/appearance.js"></script>
 <script>window.patchbay = import("/app/static/boot.js");</script>
 """

@@ -143,7 +143,7 @@ def _negative_piece(file: NetworkFile, negative: str) -> str:
 def _place_outside(text: str, caret: int) -> int:
     """The cursor's place, moved out of the tag, the line's end of spaces or the word that it is in."""
     place = max(0, min(caret, len(text)))
-    for placed in placed_tags(text):
+    for placed in placed_tags(text, None):
         if placed.span[0] < place < placed.span[1]:
             return placed.span[1]
     while place < len(text) and place and text[place].isalnum() and text[place - 1].isalnum():
@@ -183,7 +183,7 @@ def _without_span(text: str, start: int, end: int) -> str:
 def _pieces(text: str) -> Iterator[Span]:
     """The spans between the commas, lines and tags of a text; commas inside brackets do not separate."""
     start = 0
-    spans = [placed.span for placed in placed_tags(text)]
+    spans = [placed.span for placed in placed_tags(text, None)]
     for begin, end in (*spans, (len(text), len(text))):
         if begin >= start:
             yield from _split(text, start, begin)

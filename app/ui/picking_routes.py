@@ -9,13 +9,14 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from app.engine.forecast import Forecasts
 from app.errors import NetworkError, PatchbayError, RequestError
 from app.networks.record import NetworkFile
 from app.prompt.edit import PlacedTag, placed_tags
+from app.prompt.strength import HYPERNET
 from app.settings import SettingsStore
 from app.settings.model import NetworkSettings
 from app.ui.active import active_networks, edited
-from app.ui.marks import Marks
 from app.ui.picking import (
     Picked,
     add_tag,
@@ -40,10 +41,14 @@ class Texts(BaseModel):
     negative: str = Field("", max_length=LONGEST_PROMPT)
 
 
-class Prompts(Texts):
-    """What stands in the boxes, and the checkpoint that will read it."""
+class Checkpoint(BaseModel):
+    """The checkpoint that will read the prompts."""
 
     checkpoint: str = Field("", max_length=4096)
+
+
+class Prompts(Texts, Checkpoint):
+    """What stands in the boxes, and the checkpoint that will read it."""
 
 
 class Click(Texts):
@@ -69,12 +74,12 @@ class TagChange(BaseModel):
 
     prompt: str = Field(max_length=LONGEST_PROMPT)
     tag: int = Field(ge=0)
-    change: Literal["set", "clear", "switch", "remove"]
+    change: Literal["set", "clear", "switch", "remove", "name"]
     key: str = Field("all", max_length=20)
     value: str = Field("", max_length=2000)
 
 
-def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> APIRouter:
+def picking_routes(shelves: Shelves, settings: SettingsStore, forecasts: Forecasts) -> APIRouter:
     """The routes that answer with changed prompts."""
     routes = APIRouter()
     tags = TagWords(settings.data / FOLDER)
@@ -85,12 +90,9 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
         try:
             file = shelves.find(click.kind, click.key)
             picked, is_added = _toggled(click, file, shelves, settings.current.networks)
-            if is_added:
-                marks.count_use(file.kind, file.name)
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
-        answer = asdict(picked) | {"is_added": is_added, "mark": marks.of(file.kind, file.name)}
-        return JSONResponse(answer)
+        return JSONResponse(asdict(picked) | {"is_added": is_added})
 
     @routes.post("/app/prompt/word")
     def toggle_word(piece: Word) -> dict[str, Any]:
@@ -110,12 +112,11 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
     def edit(change: TagChange) -> Response:
         """Change one tag of a prompt."""
         try:
-            prompt = edited(change.prompt, change.tag, change.change, change.key, change.value)
+            kinds = shelves.library.tags
+            prompt = edited(change.prompt, change.tag, change.change, change.key, change.value, kinds)
         except RequestError as error:
             return JSONResponse(error.as_json(), 422)
-        return JSONResponse(
-            {"prompt": prompt, "active": active_networks(prompt, shelves.catalogs, settings.current.networks)}
-        )
+        return JSONResponse({"prompt": prompt})
 
     @routes.post("/app/prompt/active")
     def used(texts: Prompts) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def picking_routes(shelves: Shelves, marks: Marks, settings: SettingsStore) -> A
             if file.bare.casefold() in folded and has_word(both, file.bare)
         ]
         networks = settings.current.networks
-        active = active_networks(texts.prompt, shelves.catalogs, networks, texts.checkpoint)
+        active = active_networks(texts.prompt, shelves, networks, forecasts, texts.checkpoint)
         return {"active": active, "words": words}
 
     return routes
@@ -143,16 +144,16 @@ def _toggled(click: Click, file: NetworkFile, shelves: Shelves, networks: Networ
             return Picked(texts["prompt"], texts["negative"], min(click.caret, len(texts[click.box]))), False
         texts[click.box], caret = add_word(texts[click.box], file.bare, click.caret)
         return Picked(texts["prompt"], texts["negative"], caret), True
-    kinds = ("hypernet",) if file.kind == "hypernetwork" else ("lora", "lyco")
+    kinds = frozenset({HYPERNET}) if file.kind == "hypernetwork" else shelves.library.tags - {HYPERNET}
     catalog = shelves.catalogs[file.kind]
 
     def is_meant(placed: PlacedTag) -> bool:
         try:
-            return placed.tag.kind in kinds and catalog.find(placed.tag.name).path == file.path
+            return catalog.find(placed.tag.name).path == file.path
         except NetworkError:
             return False
 
-    meant = [placed for placed in placed_tags(click.prompt) if is_meant(placed)]
+    meant = [placed for placed in placed_tags(click.prompt, kinds) if is_meant(placed)]
     if meant:
         return remove_tags(click.prompt, click.negative, meant, as_added(click.added)), False
     caret = click.caret if click.box == "prompt" else len(click.prompt)

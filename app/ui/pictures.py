@@ -7,6 +7,8 @@ import io
 from PIL import Image
 
 QUALITY = 85
+THUMBNAIL_SIDE = 144
+"""Pixels: twice what a strip shows, for fine screens."""
 
 
 def preview_jpeg(picture: Image.Image) -> bytes:
@@ -14,3 +16,10 @@ def preview_jpeg(picture: Image.Image) -> bytes:
     encoded = io.BytesIO()
     picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()
+
+
+def thumbnail_jpeg(picture: Image.Image) -> bytes:
+    """A small copy for a strip of pictures; one that is small already stays as it is, pixel by pixel."""
+    small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return preview_jpeg(small)

@@ -14,6 +14,7 @@ from app.ui.network_routes import network_routes
 from app.ui.prompt_routes import prompt_routes
 from app.ui.settings_routes import settings_routes
 from app.ui.style_routes import style_routes
+from app.ui.tour_routes import tour_routes
 
 STATIC = Path(__file__).parent / "static"
 
@@ -24,9 +25,11 @@ def router(engine: Engine, settings: SettingsStore) -> APIRouter:
     routes.include_router(_static_routes())
     routes.include_router(job_routes(engine, settings))
     routes.include_router(prompt_routes(engine, settings))
+    # Before the networks': a style's card has their addresses.
+    routes.include_router(style_routes(engine, settings))
     routes.include_router(network_routes(engine, settings))
     routes.include_router(settings_routes(settings))
-    routes.include_router(style_routes(settings))
+    routes.include_router(tour_routes(engine, settings))
     return routes
 
 

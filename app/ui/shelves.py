@@ -26,6 +26,7 @@ class Shelves:
 
     def __init__(self, library: Library, folders: Folders) -> None:
         index = folders.data / "index.sqlite"
+        self.library = library
         self.catalogs: Mapping[str, Catalog] = MappingProxyType(
             {
                 "lora": library.networks,
@@ -47,16 +48,23 @@ class Shelves:
         file = self.keyed(kind).get(key) if kind in self.catalogs else None
         if file is None:
             raise NetworkError("This network is not there any more.", hint="Refresh the cards.")
-        return file
+        return self.catalogs[kind].whole(file)
 
     def refresh(self) -> None:
         """Look at the folders again."""
         for catalog in self.catalogs.values():
             catalog.refresh()
 
+    def reading(self) -> tuple[int, int] | None:
+        """How many files of how many have been read, while the folders are looked at for the first time."""
+        seen = [catalog.so_far() for catalog in self.catalogs.values()]
+        if all(one.is_whole for one in seen):
+            return None
+        return sum(one.read for one in seen), sum(one.total for one in seen)
+
     def keyed(self, kind: str) -> dict[str, NetworkFile]:
-        """The networks of a kind by key, in the order of their names."""
-        listing = self.catalogs[kind].entries()
+        """The networks of a kind by key, in the order of their names; those found yet, during a first look."""
+        listing = self.catalogs[kind].so_far().files
         with self._lock:
             seen, files = self._by_key.get(kind, ((), {}))
             if seen is not listing:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Body, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
+from app.engine.engine import Engine
 from app.errors import PatchbayError, RequestError
+from app.generation.styles import LARGEST_FILE, LONGEST_NAME, LONGEST_TEXT, Style, Styles, read_styles, written_styles
 from app.settings import SettingsStore
-from app.ui.styles import LARGEST_FILE, LONGEST_NAME, LONGEST_TEXT, Style, Styles, read_styles, written_styles
+from app.ui.job_routes import Owner
+from app.ui.style_cards import KIND, StyleCards
+from app.ui.styling import is_applied, without
 
 LONGEST_PROMPT = 100_000
+_KEY = re.compile(r"[0-9a-f]{1,64}")
 
 
 class StyleText(BaseModel):
@@ -24,18 +30,38 @@ class StyleText(BaseModel):
     negative: str = Field("", max_length=LONGEST_TEXT)
 
 
-class Application(BaseModel):
-    """The prompts that a style is applied to."""
+class Prompts(BaseModel):
+    """What stands in the boxes."""
 
-    key: str = Field(max_length=100)
     prompt: str = Field("", max_length=LONGEST_PROMPT)
     negative: str = Field("", max_length=LONGEST_PROMPT)
 
 
-def style_routes(settings: SettingsStore) -> APIRouter:
-    """The routes about styles."""
+class Click(Prompts):
+    """A click on a style's card."""
+
+    key: str = Field(max_length=100)
+
+
+class Picture(BaseModel):
+    """An image that a job of this browser has made."""
+
+    job: str = Field(max_length=100)
+    index: int = Field(0, ge=0)
+
+
+def style_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
+    """The routes about styles. What cards of all kinds ask for has the addresses of networks."""
     routes = APIRouter()
-    styles = Styles(settings.data)
+    styles, cards = Styles(settings.data), StyleCards(settings.data)
+    _add_texts(routes, styles, cards)
+    _add_clicks(routes, styles)
+    _add_cards(routes, engine, styles, cards)
+    _add_exchange(routes, styles)
+    return routes
+
+
+def _add_texts(routes: APIRouter, styles: Styles, cards: StyleCards) -> None:
 
     @routes.get("/app/styles.json")
     def listed() -> Response:
@@ -44,7 +70,7 @@ def style_routes(settings: SettingsStore) -> APIRouter:
             found = sorted(styles.all().items(), key=lambda item: item[1].name.casefold())
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
-        return JSONResponse({"styles": [_record(key, style) for key, style in found]})
+        return JSONResponse({"styles": [_record(key, style, cards) for key, style in found]})
 
     @routes.post("/app/styles")
     def save(text: StyleText) -> Response:
@@ -54,23 +80,63 @@ def style_routes(settings: SettingsStore) -> APIRouter:
 
     @routes.post("/app/styles/delete")
     def delete(key: Annotated[str, Body(embed=True, max_length=100)]) -> Response:
-        """Take a style away."""
-        return _done(lambda: styles.delete(key))
+        """Take a style away, and its picture."""
 
-    @routes.post("/app/styles/apply")
-    def apply(asked: Application) -> Response:
-        """Both prompts with a style."""
+        def change() -> None:
+            styles.delete(key)
+            if _KEY.fullmatch(key):
+                cards.forget(key)
+
+        return _done(change)
+
+
+def _add_clicks(routes: APIRouter, styles: Styles) -> None:
+    @routes.post("/app/styles/toggle")
+    def toggle(click: Click) -> Response:
+        """Both prompts with a style, or without it where it is in them."""
         try:
-            style = styles.all().get(asked.key)
-            if style is None:
-                raise RequestError("This style is not there any more.", where="style")
+            style = _found(styles, click.key)
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
-        prompt, negative = style.applied(asked.prompt, asked.negative)
-        return JSONResponse({"prompt": prompt, "negative": negative})
+        shorter = without(style, click.prompt, click.negative)
+        prompt, negative = shorter or style.applied(click.prompt, click.negative)
+        return JSONResponse({"prompt": prompt, "negative": negative, "is_added": shorter is None})
 
-    _add_exchange(routes, styles)
-    return routes
+    @routes.post("/app/styles/active")
+    def active(typed: Prompts) -> Response:
+        """The keys of the styles that are in the prompts."""
+        try:
+            found = styles.all()
+        except PatchbayError as error:
+            return JSONResponse(error.as_json(), 422)
+        return JSONResponse(
+            {"keys": [key for key, style in found.items() if is_applied(style, typed.prompt, typed.negative)]}
+        )
+
+
+def _add_cards(routes: APIRouter, engine: Engine, styles: Styles, cards: StyleCards) -> None:
+    @routes.post("/app/networks/style/favourite/{key}")
+    def favour(key: str, favourite: Annotated[bool, Body(embed=True)]) -> Response:
+        """Make the style a favourite, or no longer."""
+        return _done(lambda: cards.marks.favour(KIND, _found(styles, key).name, favourite), favourite=favourite)
+
+    @routes.post("/app/networks/style/preview/{key}")
+    def set_picture(key: str, picture: Picture, owner: Owner) -> Response:
+        """Make an image of this browser's the style's picture."""
+        job = engine.job(picture.job)
+        if job is None or job.owner != owner or picture.index >= len(job.images):
+            return JSONResponse({"detail": "There is no such image, or it is another browser's."}, 404)
+        image = job.images[picture.index].image
+        return _done(lambda: cards.keep_picture(_found(styles, key).key, image))
+
+    @routes.get("/app/networks/style/thumb/{key}")
+    def picture(key: str) -> Response:
+        """The picture of a style."""
+        path = cards.picture(key) if _KEY.fullmatch(key) else None
+        if path is None:
+            raise HTTPException(404, "There is no picture.")
+        headers = {"cache-control": "private, max-age=31536000, immutable"}
+        return FileResponse(path, media_type="image/webp", headers=headers)
 
 
 def _add_exchange(routes: APIRouter, styles: Styles) -> None:
@@ -102,8 +168,23 @@ def _add_exchange(routes: APIRouter, styles: Styles) -> None:
         return _done(lambda: styles.save(*found), count=len(found))
 
 
-def _record(key: str, style: Style) -> dict[str, Any]:
-    return {"key": key, "name": style.name, "prompt": style.prompt, "negative": style.negative}
+def _found(styles: Styles, key: str) -> Style:
+    style = styles.all().get(key)
+    if style is None:
+        raise RequestError("This style is not there any more.", where="style")
+    return style
+
+
+def _record(key: str, style: Style, cards: StyleCards) -> dict[str, Any]:
+    version = cards.version(key)
+    return {
+        "key": key,
+        "name": style.name,
+        "prompt": style.prompt,
+        "negative": style.negative,
+        "favourite": cards.mark(style.name).get("favourite", False),
+        "picture": f"/app/networks/style/thumb/{key}?v={version}" if version else None,
+    }
 
 
 def _done(change: Callable[[], None], **answer: object) -> Response:

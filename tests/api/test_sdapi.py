@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from app.api.routes import router
 from app.generation.infotext import parse_infotext
 from app.generation.png import png_bytes, read_infotext
+from app.generation.styles import Style, Styles
 from app.settings import SettingsStore
 from tests.standin import Painter, painting_engine, served
 
@@ -60,6 +61,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         (models / name).write_bytes(b"x")
     write_network(models / "loras" / "sub" / "ink.safetensors", {"ss_output_name": "Ink"})
     write_network(models / "embeddings" / "word.safetensors", {}, name="emb_params", shape=(3, 16))
+    write_network(models / "hypernetworks" / "old.safetensors", {}, name="768.0.linear.0.weight")
     painter = Painter()
     settings = SettingsStore(tmp_path, {"paths.models": models})
     engine = painting_engine(settings, painter)
@@ -147,6 +149,17 @@ BAD = [
     ("txt2img", {"override_settings": {"sd_model_checkpoint": "none"}}, 422),
     ("txt2img", {"override_settings": {"CLIP_stop_at_last_layers": "two"}}, 422),
     ("txt2img", {"override_settings": {"sd_vae": ["x"]}}, 422), ("txt2img", {"prompt": "fail"}, 422),
+    ("txt2img", {"restore_faces": True}, 422), ("txt2img", {"tiling": True}, 422),
+    ("txt2img", {"subseed_strength": 0.3}, 422), ("txt2img", {"seed_resize_from_w": 512}, 422),
+    ("txt2img", {"refiner_checkpoint": "x"}, 422), ("txt2img", {"alwayson_scripts": {"ControlNet": {}}}, 422),
+    ("txt2img", {"styles": ["nowhere"]}, 422), ("txt2img", {"styles": "ink"}, 422),
+    ("extra-single-image", {"image": WHITE, "upscaler_1": "Magic"}, 422), ("extra-single-image", {}, 422),
+    ("extra-single-image", {"image": WHITE, "upscaling_resize": 1e9}, 422),
+    ("extra-single-image", {"image": WHITE, "resize_mode": 1, "upscaling_resize_w": 10**6}, 422),
+    ("extra-single-image", {"image": WHITE, "gfpgan_visibility": 0.5}, 422),
+    ("extra-single-image", {"image": base64.b64encode(b"no image").decode()}, 422),
+    ("extra-batch-images", {"imageList": []}, 422), ("extra-batch-images", {"imageList": [{"data": "&"}]}, 422),
+    ("interrogate", {"image": WHITE}, 404), ("nothing", {}, 404),
     ("txt2img", [], 422), ("txt2img", {"script_name": "xyz"}, 422),
     ("txt2img", {"enable_hr": True, "hr_resize_x": 1024}, 422), ("txt2img", {"enable_hr": True, "hr_scale": 1}, 422),
     ("txt2img", {"enable_hr": True, "hr_upscaler": "Magic"}, 422),
@@ -230,6 +243,58 @@ def test_the_lists_have_the_shapes_that_clients_read(studio: Studio) -> None:
     assert studio.client.get_cmd_flags()["api"]
     studio.client.refresh_checkpoints()
     assert studio.client.skip() is None
+
+
+def test_every_list_of_the_usual_client_is_answered(studio: Studio) -> None:
+    client = studio.client
+    assert client.get_scripts() == {"txt2img": [], "img2img": []}
+    assert not (client.has_controlnet or client.has_adetailer or client.has_animatediff)
+    (net,) = client.get_hypernetworks()
+    assert net["name"] == "old" and Path(net["path"]).is_file()
+    assert client.get_face_restorers() == client.get_realesrgan_models() == []
+    assert {"Lanczos", "Nearest"} <= {each["name"] for each in client.get_upscalers()}
+    assert client.get_latent_upscale_modes()[0] == {"name": "Latent"}
+    assert client.util_get_model_names() == ["a.safetensors", "sub/b.safetensors"]
+    assert "Euler a" in client.util_get_sampler_names() and "karras" in client.util_get_scheduler_names()
+    client.util_set_model("sub/b")
+    assert client.util_get_current_model() == "sub/b.safetensors"
+    client.util_wait_for_ready()
+
+
+def test_styles_are_listed_and_applied_by_name_in_their_order(studio: Studio) -> None:
+    assert studio.client.get_prompt_styles() == []
+    Styles(studio.settings.data).save(Style("ink", "ink, {prompt}", "colour"), Style("calm", "calm <lora:ink:0.3>"))
+    assert studio.client.get_prompt_styles()[0] == {
+        "name": "ink",
+        "prompt": "ink, {prompt}",
+        "negative_prompt": "colour",
+    }
+    result = studio.client.txt2img(prompt="a cat", negative_prompt="blurry", styles=["calm", "ink"])
+    assert result.info["prompt"] == "ink, a cat, calm <lora:ink:0.3>"
+    assert (result.info["negative_prompt"], result.info["styles"]) == ("blurry, colour", ["calm", "ink"])
+
+
+@pytest.mark.parametrize("by_factor", [True, False])
+def test_the_usual_client_enlarges_pictures(studio: Studio, by_factor: bool) -> None:
+    picture = Image.radial_gradient("L").resize((40, 20)).convert("RGB")
+    size = (
+        {"upscaling_resize": 2.5}
+        if by_factor
+        else {"resize_mode": 1, "upscaling_resize_w": 100, "upscaling_resize_h": 60}
+    )
+    single = studio.client.extra_single_image(picture, upscaler_1="Nearest", upscaling_crop=False, **size).image
+    assert single.size == (100, 50)
+    assert single.getpixel((0, 0)) == picture.getpixel((0, 0))
+    many = studio.client.extra_batch_images([picture, picture.rotate(90, expand=True)], upscaler_1="Lanczos", **size)
+    assert [image.size for image in many.images] == ([(100, 50), (50, 100)] if by_factor else [(100, 60)] * 2)
+
+
+def test_what_is_not_there_is_a_404_that_names_it(studio: Studio) -> None:
+    for route in ("artists", "artist-categories", "controlnet/version", "txt2img"):
+        answer = httpx.get(f"{studio.address}/sdapi/v1/{route}")
+        assert answer.status_code == 404 and route in answer.json()["detail"]
+    with pytest.raises(RuntimeError, match="no model that describes"):
+        studio.client.interrogate(Image.new("RGB", (8, 8)))
 
 
 def test_the_usual_client_asks_for_a_second_pass(studio: Studio) -> None:

@@ -69,7 +69,7 @@ def calibration() -> None:
 
 @pytest.mark.parametrize("name", ["weights", "editing in editing", "editing beside editing"])
 def test_twenty_kilobytes_parse_in_the_time_of_six_million_additions(name: str) -> None:
-    """About 17 ms are a million additions where 20 kB must parse in 100 ms, and 2 kB in 10."""
+    """Details of 17 ms are a million additions where 20 kB must parse in 100 ms, and 2 kB in 10."""
     text = TEXTS[name](20_000)
     parse(text)
     assert any(seconds(lambda: parse(text)) <= 6 * seconds(calibration) for _ in range(ATTEMPTS))

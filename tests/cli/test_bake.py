@@ -243,6 +243,58 @@ def test_pickled_weights_become_safetensors(run: Run, model: Path, networks: Pat
     assert one and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_pickled_weights_in_several_files_become_as_many_of_safetensors(
+    run: Run, model: Path, networks: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    for part, stem, source in (
+        ("unet", "diffusion_pytorch_model", "diffusion_pytorch_model"),
+        ("text_encoder", "pytorch_model", "model"),
+    ):
+        weights = load_file(model / part / f"{source}.safetensors")
+        table = {}
+        for number in (1, 2):
+            shard = f"{stem}-0000{number}-of-00002.bin"
+            mine = {name: weights[name] for name in sorted(weights)[number % 2 :: 2]}
+            torch.save(mine, folder / part / shard)
+            table |= dict.fromkeys(mine, shard)
+        (folder / part / f"{stem}.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": table}))
+    common = ("--networks", networks, "--prompt", TAGS)
+    assert run("--model", folder, *common, "--out", tmp_path / "a")[0] == 0
+    run("--model", model, *common, "--out", tmp_path / "b")
+    one, other = tensors(tmp_path / "a"), tensors(tmp_path / "b")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    load_checkpoint(folder, CPU)
+    live, again = load_checkpoint(tmp_path / "a", CPU), load_checkpoint(tmp_path / "b", CPU)
+    for part, module in live.components.items():
+        weights = again.components[part].state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
+
+
+def test_a_bias_that_the_folder_has_no_place_for_is_an_error(
+    run: Run, model: Path, networks: Path, tmp_path: Path
+) -> None:
+    """While generating, a layer made without a bias is given one; its model's files cannot hold it."""
+    unet = load_checkpoint(model, CPU).components["unet"]
+    name = next(
+        name for name, layer in unet.named_modules() if isinstance(layer, torch.nn.Linear) and layer.bias is None
+    )
+    weight = unet.get_submodule(name).weight
+    tensors_ = {f"unet.{name}.diff": torch.ones_like(weight), f"unet.{name}.diff_b": torch.ones(weight.shape[0])}
+    save_file(tensors_, tmp_path / "biased.safetensors")
+    common = ("--model", model, "--networks", tmp_path, "--prompt", "<lora:biased>")
+    status, answer, said = run(*common, "--out", tmp_path / "out")
+    assert (status, answer["networks"][0]["mismatched"]) == (1, [])
+    assert f"{name}.bias" in said
+    baked = load_checkpoint(tmp_path / "out", CPU).components["unet"].get_submodule(name)
+    torch.testing.assert_close(baked.weight, weight + 1)
+    assert baked.bias is None
+
+
 def test_copies_of_the_weights_that_were_not_merged_are_left_out(
     run: Run, model: Path, networks: Path, tmp_path: Path
 ) -> None:

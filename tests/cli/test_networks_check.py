@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from app.__main__ import main
-from app.diffusion.stored import open_model
+from app.diffusion.stored_file import open_model
 from tests.cli.networks_made import lora, named
 
 

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from app.diffusion.lora_names import renamed
-from app.diffusion.stored import StoredModel, open_model
+from app.diffusion.stored import StoredModel
+from app.diffusion.stored_file import open_model
 from app.engine.extract import Extracted, ExtractJob, extract
 from app.engine.low_rank import Factored, nearest
 from app.engine.workshop import Workshop

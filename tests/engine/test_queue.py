@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from app.engine.engine import Engine, Keep
+from app.engine.history import MOST
 from app.engine.jobs import Control
 from app.engine.library import Library, ModelShelf
 from app.errors import CheckpointError, PatchbayError, RequestError
@@ -106,6 +107,20 @@ def test_interrupt_stops_the_owner_s_running_job_and_keeps_what_it_has(engine: E
     painter.gate.release(50)
     assert mine.wait(5) and mine.state == "interrupted"
     assert mine.result and mine.result.images
+
+
+def test_the_last_image_stays_however_many_jobs_fail_after_it(engine: Engine, painter: Painter) -> None:
+    painter.gate.release(4)
+    first, second = engine.submit(request(), "ann"), engine.submit(request(), "ann")
+    assert second.wait(5)
+    for _ in range(MOST + 3):
+        failed = engine.submit(request("bad checkpoint"), "ann")
+        assert failed.wait(5)
+    seen = engine.snapshot("ann")
+    assert [job.id for job in seen.pictured] == [second.id, first.id]
+    assert seen.last and seen.last.id == failed.id and not seen.last.images
+    assert engine.job(first.id) is first
+    assert not engine.snapshot("bob").pictured
 
 
 def test_leaving_generate_early_stops_the_job(engine: Engine, painter: Painter) -> None:

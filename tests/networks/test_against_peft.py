@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -116,6 +116,23 @@ def test_loha(model: Small, rank: int, alpha: int, effective: bool) -> None:
 def test_lokr(model: Small, rank: int, alpha: int, effective: bool, both: bool, factor: int) -> None:
     options = {"use_effective_conv2d": effective, "decompose_both": both, "decompose_factor": factor}
     same(model, peft.LoKrConfig(r=rank, alpha=alpha, target_modules=LAYERS, **options))
+
+
+@settings(quick, max_examples=16)
+@given(
+    models(),
+    st.integers(1, 4),
+    st.sampled_from(["lora", "vector", "constant", "none"]),
+    st.sampled_from(["lora", "vector", "none"]),
+    st.sampled_from(["vector", "constant", "none"]),
+)
+def test_glora_by_every_path(model: Small, rank: int, weight: str, mix: str, bias: str) -> None:
+    """A to E, whatever each is made of; a bias that the weight takes part in, and layers without one."""
+    assume((weight, mix, bias) != ("none", "none", "none"))
+    layers = ["first", "square"] if weight == "none" else ["first", "plain", "square"]
+    options = {"config_A_B": weight, "config_C": mix, "config_D_E": bias, "target_modules": layers}
+    network = same(model, peft.GloraConfig(r=rank, **options))
+    assert {adapter.algorithm for adapter in (*network.adapters.values(), *network.biases.values())} == {"glora"}
 
 
 @quick

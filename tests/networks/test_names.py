@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from app.networks import spellings
 from app.networks.keys import names
@@ -26,8 +27,16 @@ def layers(module: nn.Module) -> dict[str, nn.Module]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
 
 
+def parameterised(module: nn.Module) -> dict[str, nn.Module]:
+    """What LyCORIS trains at most: normalisations and embeddings too."""
+    return {name: layer for name, layer in module.named_modules() if "weight" in layer._parameters}
+
+
 def adapter(layer: nn.Module) -> dict[str, Tensor]:
-    """A LoRA of rank 1 that fits the layer."""
+    """A LoRA of rank 1 that fits the layer; the difference of a normalisation."""
+    if layer.weight.ndim == 1:
+        zeros = torch.zeros_like(layer.weight, dtype=torch.float16, device="cpu")
+        return {"w_norm": zeros, "b_norm": zeros}
     out, inner, *kernel = layer.weight.shape
     return {
         "lora_up.weight": torch.zeros(out, 1, *[1] * len(kernel), dtype=torch.float16),
@@ -98,14 +107,18 @@ def test_a_complete_file_matches_whole(
     model = tree()
     tensors: dict[str, Tensor] = {}
     wanted: set[str] = set()
+    modules = 0
     for component, module in model.items():
-        for name, layer in layers(module).items():
+        for name, layer in parameterised(module).items():
             key = spelling(component, name, module)
             tensors |= {f"{key}.{suffix}": tensor for suffix, tensor in adapter(layer).items()}
-            wanted.add(f"{component}.{name}.weight")
+            wanted |= {
+                f"{component}.{name}.{leaf}" for leaf in (("weight", "bias") if layer.weight.ndim < 2 else ("weight",))
+            }
+            modules += 1
     match = resolve(network(tmp_path / "file.safetensors", tensors), model, family)
     assert (match.unmatched, match.mismatched, match.problems) == ((), (), ())
-    assert match.matched == len(wanted)
+    assert match.matched == modules
     assert set(match.patches) == wanted
 
 
@@ -115,6 +128,31 @@ def test_the_trees_are_the_real_ones() -> None:
     assert counts[1]["unet"] == 794
     assert counts[0]["text_encoder"] == counts[1]["text_encoder"] == 72
     assert counts[1]["text_encoder_2"] == 193  # with text_projection
+    assert [len(parameterised(tree()["unet"])) for tree in (trees.sd15, trees.sdxl)] == [391, 1050]
+
+
+@pytest.mark.parametrize("spelling", [kohya, kohya_sgm, dotted, checkpoint])
+@pytest.mark.parametrize(
+    ("tree", "family", "count"), [(trees.sd15, "sd15", 294), (trees.sdxl, "sdxl", 819)], ids=["sd15", "sdxl"]
+)
+def test_a_complete_file_of_the_layers_matches_with_shallow_text_encoders_too(
+    tree: Callable[[], Model], family: str, count: int, spelling: Callable[[str, str, nn.Module], str], tmp_path: Path
+) -> None:
+    """A whole UNet and text encoders of two layers, as the small models of other test suites have them."""
+    model = {"unet": tree()["unet"]}
+    with torch.device("meta"):
+        model["text_encoder"] = CLIPTextModel(CLIPTextConfig(**{**trees.CLIP_L, "num_hidden_layers": 2}))
+        if family == "sdxl":
+            config = CLIPTextConfig(**{**trees.CLIP_G, "num_hidden_layers": 2}, projection_dim=1280)
+            model["text_encoder_2"] = CLIPTextModelWithProjection(config)
+    tensors = {
+        f"{spelling(component, name, module)}.{suffix}": tensor
+        for component, module in model.items()
+        for name, layer in layers(module).items()
+        for suffix, tensor in adapter(layer).items()
+    }
+    match = resolve(network(tmp_path / "file.safetensors", tensors), model, family)
+    assert (match.matched, match.unmatched, match.mismatched, match.problems) == (count, (), (), ())
 
 
 @pytest.mark.parametrize("tree", [trees.sd15, trees.sdxl], ids=["sd15", "sdxl"])

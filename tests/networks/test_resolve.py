@@ -63,11 +63,88 @@ def test_a_name_that_is_nowhere_is_told(tmp_path: Path) -> None:
     assert "unet.z" in match.problems[0].message
 
 
-def test_a_bias_for_a_layer_without_one_is_a_mismatch(tmp_path: Path) -> None:
+def test_a_bias_for_a_layer_without_one_counts_from_zeros(tmp_path: Path) -> None:
     biased = {"unet.bare.diff": torch.ones(8, 6), "unet.bare.diff_b": torch.ones(8)}
-    match = matched({**lora("unet.a", 8, 6), **biased}, tmp_path)
-    assert match.mismatched == ("unet.bare",)
+    match = matched(biased, tmp_path)
+    assert (match.matched, match.problems) == (1, ())
+    (patch,) = match.patches["unet.bare.bias"]
+    torch.testing.assert_close(patch.delta(lambda _: torch.zeros(8)), torch.ones(8))
+
+
+def test_a_file_for_fewer_input_channels_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    """A base model's file on its inpainting or control model: whatever the algorithm, the delta of the base's part."""
+    torch.manual_seed(0)
+    layers = {"unet.conv_in": nn.Conv2d(9, 8, 3), "transformer.x_embedder": nn.Linear(12, 8)}
+    for name, layer in layers.items():
+        component, leaf = name.split(".")
+        own = 4
+        taps = layer.weight.shape[2:]
+        up, down = torch.randn(8, 2, *[1] * len(taps)), torch.randn(2, own, *taps)
+        product = (up.flatten(1) @ down.flatten(1)).reshape(8, own, *taps)
+        narrow = layer.weight.detach()[:, :own]
+        norm = (narrow + product).flatten(1).norm(dim=1).reshape(8, *[1] * (1 + len(taps)))
+        lowrank = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+        for tensors, wanted in (
+            (lowrank, product),
+            ({f"{name}.diff": product}, product),
+            ({**lowrank, f"{name}.dora_scale": 2 * norm}, 2 * product + narrow),
+        ):
+            match = resolve(
+                network(tmp_path / "x.safetensors", tensors), {component: nn.ModuleDict({leaf: layer})}, "?"
+            )
+            assert (match.matched, match.problems) == (1, ())
+            ((patch,),) = match.patches.values()
+            delta = patch.delta({f"{name}.weight": layer.weight.detach()}.__getitem__)
+            torch.testing.assert_close(delta[:, :own], wanted, atol=1e-5, rtol=1e-5)
+            assert not delta[:, own:].any()
+            factors = patch.factors()
+            if factors is not None:
+                torch.testing.assert_close((factors[0] @ factors[1]).reshape(delta.shape), delta, atol=1e-5, rtol=1e-5)
+
+
+def test_only_where_latents_enter_are_channels_added(tmp_path: Path) -> None:
+    match = matched({**lora("unet.a", 8, 5), **lora("unet.b", 8, 6)}, tmp_path)
+    assert match.mismatched == ("unet.a",)
+
+
+def test_an_inpainting_files_input_layer_is_told_on_its_base(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"conv_in": nn.Conv2d(4, 8, 3), "a": nn.Linear(6, 8)})
+    tensors = {**lora("unet.a", 8, 6), "unet.conv_in.diff": torch.ones(8, 9, 3, 3)}
+    match = resolve(network(tmp_path / "x.safetensors", tensors), {"unet": model}, "unknown")
+    assert (match.mismatched, list(match.patches)) == (("unet.conv_in",), ["unet.a.weight"])
+    assert "more channels" in match.problems[0].message
+
+
+def test_a_reshaped_weight_fits_a_model_of_its_size_and_changes_no_other(tmp_path: Path) -> None:
+    """ComfyUI's control files say how wide their layer is; a live weight keeps the shape it has."""
+    tensors = {**lora("transformer.img_in", 8, 12), "transformer.img_in.reshape_weight": torch.tensor([8, 12])}
+    tensors |= lora("transformer.a", 8, 6)
+    for width, mismatched in ((12, ()), (6, ("transformer.img_in",))):
+        model = nn.ModuleDict({"img_in": nn.Linear(width, 8), "a": nn.Linear(6, 8)})
+        match = resolve(network(tmp_path / "x.safetensors", tensors), {"transformer": model}, "unknown")
+        assert match.mismatched == mismatched
+        assert match.network.problems == ()
+        assert ["8 × 12" in problem.message for problem in match.problems] == [True] * len(mismatched)
+
+
+def test_a_reshaped_weight_that_is_not_its_tensors_is_told(tmp_path: Path) -> None:
+    tensors = {**lora("unet.a", 8, 6), **lora("unet.b", 8, 6), "unet.a.reshape_weight": torch.tensor([8, 12])}
+    match = matched(tensors, tmp_path)
+    assert match.unmatched == ("unet.a",)
+    assert "reshape_weight" in match.network.problems[0].message
+
+
+def test_a_bias_for_a_norm_that_can_have_none_is_a_mismatch(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"a": nn.Linear(6, 8), "norm": nn.RMSNorm(8)})
+    tensors = {**lora("unet.a", 8, 6), "unet.norm.w_norm": torch.ones(8), "unet.norm.b_norm": torch.ones(8)}
+    match = resolve(network(tmp_path / "x.safetensors", tensors), {"unet": model}, "unknown")
+    assert match.mismatched == ("unet.norm",)
     assert "bias" in match.problems[0].message
+
+
+def test_a_gain_of_no_bias_is_nothing(tmp_path: Path) -> None:
+    match = matched({"base_model.model.bare.ia3_l": torch.full((8, 1), 2.0)}, tmp_path)
+    assert (match.matched, list(match.patches)) == (1, ["unet.bare.weight"])
 
 
 def test_a_file_that_fits_nowhere_is_an_error_with_counts(tmp_path: Path) -> None:

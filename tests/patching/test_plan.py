@@ -46,11 +46,11 @@ class UNet(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, double: int = 2, single: int = 4) -> None:
         super().__init__()
         self.x_embedder = nn.Linear(1, 1)
-        self.transformer_blocks = nn.ModuleList(nn.Linear(1, 1) for _ in range(2))
-        self.single_transformer_blocks = nn.ModuleList(nn.Linear(1, 1) for _ in range(4))
+        self.transformer_blocks = nn.ModuleList(nn.Linear(1, 1) for _ in range(double))
+        self.single_transformer_blocks = nn.ModuleList(nn.Linear(1, 1) for _ in range(single))
         self.proj_out = nn.Linear(1, 1)
 
 
@@ -213,6 +213,33 @@ def test_block_weights_multiply_and_base_is_the_text_encoders() -> None:
 def test_the_vectors_of_a_family_name_blocks_it_has(make: object, length: int) -> None:
     model = {"unet": make()}
     assert not plan([(replace(tag(1.0), lbw=(1.0,) * length), whole(model))], model, 1).problems
+
+
+def test_the_block_weights_of_flux_name_each_of_its_encoders_and_blocks() -> None:
+    encoders = {"text_encoder": nn.Sequential(nn.Linear(1, 1)), "text_encoder_2": nn.Sequential(nn.Linear(1, 1))}
+    model = {"transformer": Transformer(19, 38), **encoders}
+    planned = plan([(replace(tag(0.5), lbw=tuple(map(float, range(1, 62)))), whole(model))], model, 1)
+    assert not planned.problems
+    for name, number in {
+        "text_encoder.0": 1,
+        "text_encoder_2.0": 2,
+        "transformer.x_embedder": 3,
+        "transformer.transformer_blocks.0": 4,
+        "transformer.transformer_blocks.18": 22,
+        "transformer.single_transformer_blocks.0": 23,
+        "transformer.single_transformer_blocks.37": 60,
+        "transformer.proj_out": 61,
+    }.items():
+        assert strength(planned, name) == (0.5 * number,), name
+
+
+@pytest.mark.parametrize("length", [12, 17, 20, 26])
+def test_block_weights_of_another_kind_of_model_are_an_error_and_weigh_nothing(length: int) -> None:
+    unet, flux = {"unet": sd1()}, {"transformer": Transformer(19, 38)}
+    for model, count, name in ((unet, 61, "unet.mid_block.resnets.0"), (flux, length, "transformer.proj_out")):
+        planned = plan([(replace(tag(0.5), lbw=(0.25,) * count), whole(model))], model, 1)
+        assert [problem.level for problem in planned.problems] == ["error"]
+        assert strength(planned, name) == (0.5,)
 
 
 def test_block_weights_of_blocks_the_model_lacks_are_said() -> None:

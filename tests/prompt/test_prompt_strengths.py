@@ -196,10 +196,10 @@ def test_dyn_keeps_the_first_ranks(text: str, dyn: int, unet: float) -> None:
 
 
 @pytest.mark.parametrize("name", LBW_PRESETS)
-def test_a_preset_is_seventeen_numbers(name: str) -> None:
+def test_a_preset_is_a_number_for_each_block(name: str) -> None:
     preset = network(f"<lora:x:1:lbw={name}>").lbw
     assert preset is not None
-    assert len(preset) == 17
+    assert len(preset) == (61 if name.startswith("FLUX") else 17)
     assert preset == network(f"<lora:x:1:lbw={','.join(map(str, preset))}>").lbw
 
 
@@ -219,11 +219,12 @@ def test_the_presets_are_those_published() -> None:
         "OUTS": "1" + "0" * 11 + "11111",
         "OUTALL": "1" + "0" * 7 + "1" * 9,
         "ALL0.5": "h" * 17,
+        "FLUXALL": "1" * 61,
     }
 
 
-@pytest.mark.parametrize("count", [12, 17, 20, 26])
-def test_block_weights_multiply_and_come_in_four_lengths(count: int) -> None:
+@pytest.mark.parametrize("count", [12, 17, 20, 26, 61])
+def test_block_weights_multiply_and_come_in_five_lengths(count: int) -> None:
     assert network(f"<lora:x:lbw={', '.join(['0.5'] * count)}>").lbw == (0.5,) * count
 
 

@@ -47,6 +47,43 @@ def write_library(folder: Path, count: int) -> None:
         (folder / f"{HOSTILE.replace('/', '')}.safetensors").write_bytes(lora_bytes())
 
 
+TOUR = """
+[settings]
+checkpoint = "demo"
+steps = 3
+seed = 5
+
+[[stops]]
+name = "words"
+title = "Words"
+line = "What the model draws by itself."
+prompt = "a lighthouse"
+
+[[stops]]
+name = "network"
+title = "A network"
+line = "A tag with a strength."
+prompt = "a lighthouse <lora:ink_wash_0000:0.8>"
+width = 128
+height = 64
+cfg_scale = 4.5
+
+[[stops]]
+name = "missing"
+title = "Not here"
+line = "Its network is not installed."
+prompt = "a lighthouse <lora:nowhere:1>"
+"""
+
+
+def write_tour(models: Path, tour: str = TOUR) -> None:
+    """A tour of the models folder, with the picture of its first stop."""
+    folder = models / "demo"
+    (folder / "tour").mkdir(parents=True, exist_ok=True)
+    (folder / "tour.toml").write_text(tour)
+    _picture(random.Random(3)).resize((64, 64)).save(folder / "tour" / "words.webp")
+
+
 def _picture(chance: random.Random) -> Image.Image:
     """A small painting."""
     colours = [tuple(chance.randrange(30, 230) for _ in range(3)) for _ in range(9)]

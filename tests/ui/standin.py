@@ -21,7 +21,7 @@ from app.generation.request import GenerationRequest
 from app.generation.result import GeneratedImage, GenerationResult, Progress
 from app.server.application import application
 from app.settings import SettingsStore
-from tests.ui.network_files import write_library
+from tests.ui.network_files import write_library, write_tour
 
 
 class Painter:
@@ -93,8 +93,13 @@ def _sketch(picture: Image.Image, fraction: float) -> Image.Image:
 
 
 def painting_studio(data: Path, step_seconds: float, networks: int = 0) -> FastAPI:
-    """The whole application over a painter, two empty checkpoints and some networks, with everything below `data`."""
+    """The whole application over a painter, two empty checkpoints and some networks, with everything below `data`.
+
+    With networks it has a tour too.
+    """
     models = data / "models"
+    if networks:
+        write_tour(models)
     for name in ("checkpoints/demo", "checkpoints/dreamshaper_8", "vae/vae-ft-mse-840000"):
         path = models / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)

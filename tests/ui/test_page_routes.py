@@ -80,6 +80,27 @@ def test_an_image_is_its_owners_alone_and_carries_its_text(tab: TestClient) -> N
     assert tab.get(image["address"].replace("/0", "/-1")).status_code == 404
 
 
+def test_what_is_shown_is_the_last_image_whatever_ended_since(tab: TestClient) -> None:
+    first = finished(tab, seed=4)
+    finished(tab, prompt="explode")
+    with tab.websocket_connect(LIVE, headers={"origin": "http://localhost"}) as live:
+        told = live.receive_json()
+    assert told["last"]["state"] == "failed"
+    assert told["recent"] == [{"id": first["id"], "seeds": [4]}]
+    shown = tab.get(f"/app/jobs/{first['id']}.json").json()
+    assert shown["images"] == first["images"]
+    thumb = tab.get(f"/app/thumb/{first['id']}/0")
+    assert thumb.headers["content-type"] == "image/jpeg"
+    for address in (f"/app/jobs/{first['id']}.json", f"/app/thumb/{first['id']}/0"):
+        assert fresh(tab).get(address).status_code == 404
+    assert tab.get(f"/app/thumb/{first['id']}/1").status_code == 404
+
+
+def test_a_checkpoint_brings_the_size_it_was_trained_on(tab: TestClient) -> None:
+    assert tab.get("/app/size.json?checkpoint=demo").json() == {"width": 512, "height": 512}
+    assert tab.get("/app/size.json?checkpoint=nowhere").json() == {"width": 512, "height": 512}
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [

@@ -1,72 +1,48 @@
-"""Styles are saved, applied, and shared with other web UIs through styles.csv."""
+"""The page lists, saves, applies and exchanges styles."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from app.errors import StorageError
-from app.ui.styles import Style, Styles, read_styles, written_styles
 from tests.ui.network_page import studio
-
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
-
-
-@pytest.mark.parametrize(
-    ("style", "prompt", "expected"),
-    [
-        ("ink, {prompt}, masterpiece", "a cat", "ink, a cat, masterpiece"),
-        ("ink", "a cat", "a cat, ink"),
-        ("ink", "a cat, ", "a cat, ink"),
-        ("", "a cat", "a cat"),
-        ("<lora:ink:0.5>", "", "<lora:ink:0.5>"),
-    ],
-)
-def test_a_style_puts_the_prompt_where_it_says_or_follows_it(style: str, prompt: str, expected: str) -> None:
-    assert Style("s", style).applied(prompt, "")[0] == expected
-
-
-@given(st.lists(st.builds(Style, TEXT.filter(str.strip), TEXT, TEXT), unique_by=lambda style: style.name))
-def test_styles_survive_the_file(styles: list[Style]) -> None:
-    assert list(read_styles(written_styles(styles))) == styles
-
-
-@given(st.binary(max_size=300))
-def test_any_file_is_styles_or_one_error(content: bytes) -> None:
-    with suppress(StorageError):  # said, never another error
-        read_styles(b"name,prompt,negative_prompt\n" + content)
-
-
-def test_styles_of_other_web_uis_are_read() -> None:
-    content = '\ufeffname,prompt,negative_prompt\r\nNone,,\r\nInk,"a, {prompt}",blurry\r\n'.encode()
-    assert read_styles(content) == (Style("None"), Style("Ink", "a, {prompt}", "blurry"))
-    assert read_styles(b"name,text\nOld,words\n") == (Style("Old"),)
-
-
-def test_a_style_of_a_name_that_is_there_takes_its_place(tmp_path: Path) -> None:
-    styles = Styles(tmp_path)
-    styles.save(Style("a", "1"), Style("b", "2"))
-    styles.save(Style("a", "3"))
-    assert [style.prompt for style in styles.all().values()] == ["3", "2"]
-    styles.delete(Style("a").key)
-    assert [style.name for style in styles.all().values()] == ["b"]
 
 
 def test_styles_are_saved_applied_exported_and_imported_by_the_page(tmp_path: Path) -> None:
     with studio(tmp_path / "one", lambda _models: None) as tab:
         tab.post("/app/styles", json={"name": "Ink", "prompt": "ink, {prompt}", "negative": "blurry"})
         (style,) = tab.get("/app/styles.json").json()["styles"]
-        applied = tab.post("/app/styles/apply", json={"key": style["key"], "prompt": "a cat", "negative": "x"}).json()
-        assert applied == {"prompt": "ink, a cat", "negative": "x, blurry"}
+        applied = tab.post("/app/styles/toggle", json={"key": style["key"], "prompt": "a cat", "negative": "x"}).json()
+        assert applied == {"prompt": "ink, a cat", "negative": "x, blurry", "is_added": True}
+        assert tab.post("/app/styles/active", json=applied).json() == {"keys": [style["key"]]}
+        again = tab.post("/app/styles/toggle", json={**applied, "key": style["key"]}).json()
+        assert again == {"prompt": "a cat", "negative": "x", "is_added": False}
+        assert tab.post("/app/styles/active", json=again).json() == {"keys": []}
         exported = tab.get("/app/styles.csv").content
         tab.post("/app/styles/delete", json={"key": style["key"]})
         assert tab.get("/app/styles.json").json()["styles"] == []
-        assert tab.post("/app/styles/apply", json={"key": style["key"]}).status_code == 422
+        assert tab.post("/app/styles/toggle", json={"key": style["key"]}).status_code == 422
         assert tab.post("/app/styles/import", content=exported).json()["count"] == 1
         assert tab.get("/app/styles.json").json()["styles"] == [style]
         assert tab.post("/app/styles/import", content=b"no,styles\n").status_code == 422
         assert tab.post("/app/styles", json={"name": " "}).status_code == 422
+
+
+def test_a_style_has_a_star_and_a_picture_like_any_card(tmp_path: Path) -> None:
+    with studio(tmp_path, lambda _models: None) as tab:
+        tab.cookies.set("patchbay_owner", "a" * 24)
+        tab.post("/app/styles", json={"name": "Ink", "prompt": "ink"})
+        (style,) = tab.get("/app/styles.json").json()["styles"]
+        assert (style["favourite"], style["picture"]) == (False, None)
+        job = tab.post("/app/generate", json={"prompt": "a cat", "steps": 1, "width": 64, "height": 64}).json()["id"]
+        while tab.get(f"/app/image/{job}/0").status_code != 200:
+            pass
+        key = style["key"]
+        assert tab.post(f"/app/networks/style/favourite/{key}", json={"favourite": True}).json()["favourite"]
+        assert tab.post(f"/app/networks/style/preview/{key}", json={"job": job}).status_code == 200
+        (style,) = tab.get("/app/styles.json").json()["styles"]
+        assert style["favourite"] and tab.get(style["picture"]).content.startswith(b"RIFF")
+        assert tab.post(f"/app/networks/style/preview/{key}", json={"job": "another"}).status_code == 404
+        assert tab.post("/app/networks/style/favourite/nowhere", json={"favourite": True}).status_code == 422
+        assert tab.get("/app/networks/style/thumb/..%2f..%2fsettings").status_code == 404
+        tab.post("/app/styles/delete", json={"key": key})
+        assert tab.get(style["picture"]).status_code == 404

@@ -4,9 +4,11 @@
 import { element, send, setText } from "./dom.js";
 import { curveEditor } from "./curves.js";
 import { HUES } from "./highlight.js";
+import { matchMark, showProblem } from "./matches.js";
 import { changeTo } from "./picking.js";
 
 const STEP = 0.05;
+const ASK_AGAIN = [300, 600, 1000, 2000];
 const CHECKPOINT = "#checkpoint input";
 const PARTS = [["te", "Text encoder"], ["unet", "UNet"], ["in", "Down blocks"], ["mid", "Middle"], ["out", "Up blocks"]];
 
@@ -15,20 +17,24 @@ export function networksInUse(prompt, negative, explanation) {
   const watchers = [];
   let told = null;
   let asked = "";
+  let tries = 0;
 
-  async function ask() {
+  /** Ask; again a little later while the server is still finding out what fits. */
+  async function ask(again = false) {
     const checkpoint = document.querySelector(CHECKPOINT)?.value ?? "";
     const question = { prompt: prompt.value, negative: negative.value, checkpoint };
     const key = JSON.stringify(question);
-    if (key !== asked || !told) {
+    if (again || key !== asked || !told) {
+      if (key !== asked) tries = 0;
       asked = key;
       const answer = await send("/app/prompt/active", question);
       if (asked !== key || !answer.ok) return;
       told = { ...answer, text: question.prompt };
+      if (answer.active.some(isAwaited)) setTimeout(() => asked === key && ask(true), ASK_AGAIN[Math.min(tries++, ASK_AGAIN.length - 1)]);
     }
     for (const watcher of watchers) watcher(told);
   }
-  explanation.watch(ask);
+  explanation.watch(() => ask());
   return {
     watch(seen) {
       watchers.push(seen);
@@ -40,6 +46,8 @@ export function networksInUse(prompt, negative, explanation) {
     },
   };
 }
+
+const isAwaited = ({ match }) => match && !match.known && !match.reason;
 
 /** Draws into `list` what the prompt in `box` uses; `picker` takes networks away, `say` tells what went wrong. */
 export function activeNetworks(list, box, picker, say) {
@@ -65,14 +73,15 @@ function activeRow(tag, index, { box, picker, say, isOpen }) {
   const name = tag.name.split("/").at(-1);
   const eye = element("button", { type: "button", className: "eye" });
   const problem = element("span", { className: "problem", hidden: true });
+  const match = matchMark();
   const out = element("button", { type: "button", className: "out", "aria-label": `Remove ${name} from the prompt`, textContent: "×" });
   const more = element("button", { type: "button", className: "more", "aria-label": `More strengths of ${name}`, textContent: "⋯" });
   const context = { name, index, box, say };
   const all = strengthControl("all", `Strength of ${name}`, context);
   const parts = PARTS.map(([key, label]) => [key, strengthControl(key, `${label} strength of ${name}`, context, label)]);
-  const panel = element("div", { className: "parts", hidden: !isOpen }, all.curve, ...parts.map(([, part]) => part.whole));
+  const panel = element("div", { className: "parts", hidden: !isOpen }, all.curve, ...parts.map(([, part]) => part.whole), match.more);
   const line = element("div", { className: "line" },
-    eye, element("span", { className: "name", title: tag.file ?? tag.name, textContent: name }), all.line, more, out);
+    eye, element("span", { className: "name", title: tag.file ?? tag.name, textContent: name }), match.mark, all.line, more, out);
   const entry = element("li", {}, line, problem, panel);
   let now = tag;
 
@@ -82,13 +91,13 @@ function activeRow(tag, index, { box, picker, say, isOpen }) {
   }
   openPanel(isOpen);
   more.addEventListener("click", () => openPanel(panel.hidden));
+  async function change(change, value = "") {
+    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: index, change, value });
+    if (answer.ok) changeTo(box, answer.prompt);
+    else say(answer.detail);
+  }
   eye.addEventListener("click", async () => {
-    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: index, change: "switch" });
-    if (!answer.ok) {
-      say(answer.detail);
-      return;
-    }
-    changeTo(box, answer.prompt);
+    await change("switch");
     eye.focus();
   });
   out.addEventListener("click", () => picker.remove(now, index));
@@ -103,12 +112,8 @@ function activeRow(tag, index, { box, picker, say, isOpen }) {
       eye.setAttribute("aria-pressed", String(!told.off));
       eye.setAttribute("aria-label", `Use ${name}`);
       eye.title = told.off ? "Switched off. Click to use it again." : "In use. Click to switch it off and keep it.";
-      // The sentence itself stands above, with the other problems.
-      const short = told.problem ? (told.key ? "Not used" : "Not found") : told.other && `Made for ${told.base}; the checkpoint is ${told.other}.`;
-      problem.textContent = short || "";
-      problem.title = told.problem ?? "";
-      problem.hidden = !short || told.off;
-      problem.classList.toggle("warning", !told.problem);
+      match.follow(told);
+      showProblem(problem, told, (near) => change("name", near));
       all.follow(told.strengths.all, told.reach);
       for (const [key, part] of parts) part.follow(told.strengths[key], told.reach);
     },

@@ -13,6 +13,8 @@ import { readImages } from "./pnginfo.js";
 import { enhancePrompt } from "./prompt.js";
 import { resultsView } from "./results.js";
 import { showSettings } from "./settings.js";
+import { watchKeysAndStyles } from "./styles.js";
+import { showTour } from "./tour.js";
 
 export * from "./form.js";
 
@@ -33,12 +35,13 @@ async function start() {
   followJobs(results.showState, results.showLost);
   readImages();
   showSettings();
+  showTour(prompt);
   const explanation = await explainPrompts(prompt, negative);
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, say, results.current);
   const inUse = networksInUse(prompt, negative, explanation);
   inUse.watch(activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker, say).show);
-  showNetworks(picker, (seen) => inUse.watchKeys(seen));
+  showNetworks(picker, (seen) => watchKeysAndStyles(inUse, picker.boxes, seen));
   await whenRecalled.promise;
   document.body.classList.add("ready");
   // A large library takes a moment: it is fetched before the tab or a "<" asks for it.

@@ -2,7 +2,7 @@
 
 import { ask, element, replaceText } from "./dom.js";
 import { networkCards } from "./library.js";
-import { baseName } from "./networks.js";
+import { baseName } from "./cards.js";
 
 const MOST = 24;
 const ARGUMENTS = [

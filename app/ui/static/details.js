@@ -25,7 +25,7 @@ export async function showDetails(dialog, card, onChange, picker) {
     if (event.target === dialog) dialog.close();
   };
   if (card.kind === "style") {
-    body.replaceChildren(styleForm(dialog, card, onChange));
+    body.replaceChildren(styleForm(dialog, card, onChange, picker.lastImage));
     return;
   }
   const told = await ask(cardRoute(card, "details"));

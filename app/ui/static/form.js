@@ -7,6 +7,9 @@ const VERSION = 1;
 const BLOCK = 64;
 
 let pending = null;
+let latest = {};
+/** The usual size of the checkpoint in the form, as a promise. */
+let sizeOf = null;
 let lastResult = () => null;
 let say = () => {};
 
@@ -38,8 +41,9 @@ export async function generate(values, names) {
 /** Keep the form in this browser. */
 export function remember(values, names) {
   if (!whenRecalled.done) return;
+  latest = paired(names, values);
   try {
-    localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: paired(names, values) }));
+    localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: latest }));
   } catch { /* no room, or private browsing: the form is simply not kept */ }
 }
 
@@ -51,15 +55,35 @@ export function recall(values, names) {
     if (stored?.version === VERSION) kept = stored.fields;
   } catch { /* unreadable: begin anew */ }
   whenRecalled.resolve();
-  return filled(names, values, kept);
+  const recalled = filled(names, values, kept);
+  latest = paired(names, recalled);
+  sizeOf = sized(latest.checkpoint);
+  return recalled;
 }
 
-/** The values that a dropped image or its text gave. */
-export function takeRestored(values, names) {
+/** The fields of the form by name, as they are now. */
+export const formNow = () => ({ ...latest });
+
+/** The values that a dropped image or its text gave; a checkpoint alone brings its size. */
+export async function takeRestored(values, names) {
   const fields = pending ?? {};
   pending = null;
-  return filled(names, values, fields);
+  if (!fields.checkpoint) return filled(names, values, fields);
+  const now = paired(names, values);
+  const [width, height] = await adoptSize([fields.checkpoint, now.width, now.height]);
+  return filled(names, values, { width, height, ...fields });
 }
+
+/** The size of the checkpoint that was chosen, where the form has the size of the one before; else its own. */
+export async function adoptSize([checkpoint, width, height]) {
+  const before = sizeOf;
+  sizeOf = sized(checkpoint);
+  const [old, fresh] = await Promise.all([before, sizeOf]);
+  const isUsual = old && fresh?.ok && old.width === width && old.height === height;
+  return isUsual ? [fresh.width, fresh.height] : [width, height];
+}
+
+const sized = (checkpoint) => ask(`/app/size.json?checkpoint=${encodeURIComponent(checkpoint ?? "")}`);
 
 /** Fill the form with fields by name. */
 export function fillForm(fields) {

@@ -6,22 +6,54 @@ import { styleCards } from "./styles.js";
 const ADDED = "patchbay.added";
 const NOTHING = { cards: [], size: 160, others: true };
 
+const LOOK = 400;
+const MORE_CARDS = 1500;
+const RESPITE = 8;
+const watchers = [];
+
 let known = null;
 
-/** The cards and how they are shown: {cards, size, others}. Asked for once, and again by `refreshLibrary`. */
+/**
+ * The cards and how they are shown: {cards, size, others, reading}. Asked for once, and again by `refreshLibrary`.
+ * `reading` is [done, of how many] while the server looks at its folders for the first time; until then cards may be
+ * names alone, and come again by themselves.
+ */
 export function networkLibrary() {
-  known ??= Promise.all([ask("/app/networks.json"), styleCards()]).then(([answer, styles]) => {
-    if (!answer.ok) {
-      known = null;
-      return NOTHING;
-    }
-    for (const card of answer.cards) {
-      card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
-    }
-    return { ...answer, cards: [...answer.cards, ...styles] };
-  });
+  known ??= fetched();
   return known;
 }
+
+async function fetched() {
+  const began = performance.now();
+  const [answer, styles] = await Promise.all([ask("/app/networks.json"), styleCards()]);
+  if (!answer.ok) {
+    known = null;
+    return NOTHING;
+  }
+  for (const card of answer.cards) {
+    card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
+  }
+  const library = { ...answer, cards: [...answer.cards, ...styles] };
+  if (library.reading) followReading(Math.max(MORE_CARDS, RESPITE * (performance.now() - began)));
+  return library;
+}
+
+/** Tell how the first look goes on, and fetch the cards again after a while and at its end. */
+async function followReading(pause) {
+  const until = performance.now() + pause;
+  for (;;) {
+    await new Promise((done) => setTimeout(done, LOOK));
+    const { reading } = await ask("/app/networks/reading.json");
+    for (const watcher of watchers) watcher({ reading });
+    if (reading && performance.now() < until) continue;
+    const library = await (known = fetched());
+    if (library !== NOTHING) for (const watcher of watchers) watcher(library);
+    return;
+  }
+}
+
+/** Calls `watcher` with {reading} during a first look, and with the library whenever it has more. */
+export const watchLibrary = (watcher) => watchers.push(watcher);
 
 /** The cards alone. */
 export async function networkCards() {
@@ -45,6 +77,12 @@ export function searchTest(query) {
     options: (exact === undefined ? plain.split("|") : [exact]).filter(Boolean),
   })).filter((term) => term.options.length);
   return (card) => terms.every((term) => term.wanted === term.options.some((option) => card.haystack.includes(option)));
+}
+
+/** Learn how often and when each card was used. */
+export async function takeMarks(cards) {
+  const answer = await ask("/app/networks/marks.json");
+  if (answer.ok) for (const card of cards) Object.assign(card, answer.marks[card.key]);
 }
 
 /** Make a card a favourite, or no longer; whether it is one. */

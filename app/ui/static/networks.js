@@ -1,23 +1,23 @@
-// The Networks tab: a grid that holds only the cards one sees, however many there are.
+// The Networks tab: what is searched for, filtered and sorted, as cards.
 
-import { ask, element, present } from "./dom.js";
+import { ask, present } from "./dom.js";
+import { baseName, networkCard } from "./cards.js";
 import { showDetails } from "./details.js";
+import { folderTree } from "./folders.js";
+import { cardGrid } from "./grid.js";
 import { styleTools } from "./styles.js";
-import { favour, networkLibrary, refreshLibrary, searchTest } from "./library.js";
+import { networkLibrary, refreshLibrary, searchTest, takeMarks, watchLibrary } from "./library.js";
 
-const GAP = 8;
-const UNDER_PICTURE = 78;
 const LOOK_AGAIN = 5000;
-const NAMES = { sd15: "SD 1.5", sd2: "SD 2", sdxl: "SDXL", "sdxl-refiner": "Refiner", sd3: "SD 3", flux: "Flux", chroma: "Chroma" };
-
-/** The name of a base model as people write it. */
-export const baseName = (base) => NAMES[base] ?? (base === "unknown" ? "?" : base);
+const NARROW = "(max-width: 900px)";
+const TREE = "patchbay.folders.shown";
 
 /** Gives the tab its life when it is first opened; `picker` adds and removes, `watch(seen)` tells what is in use. */
 export async function showNetworks(picker, watch) {
   const panel = (await present("#networks .viewport")).closest("section");
   const find = (selector) => panel.querySelector(selector);
   const grid = cardGrid(find(".viewport"), drawCard);
+  const folders = folderDrawer(panel, () => filter());
   let all = [];
   let view = {};
   let active = new Set();
@@ -39,73 +39,167 @@ export async function showNetworks(picker, watch) {
       onDetails: () => showDetails(find(".details"), card, reload, picker),
     });
   }
-  function filter() {
+  /** Show what fits; `stay` where one has scrolled to. */
+  function filter(stay = false) {
     const test = searchTest(find("input").value);
-    const [kind, wantedBase, algorithm, folder] = ["kind", "base", "algorithm", "folder"].map((name) => find(`.${name}`).value);
+    const [kind, wantedBase, algorithm] = ["kind", "base", "algorithm"].map((name) => find(`.${name}`).value);
     const onlyFavourites = find(".favourites").ariaPressed === "true";
-    const shown = all.filter((card) => test(card)
-      && (!kind || card.kind === kind)
+    const fitting = all.filter((card) => (!kind || card.kind === kind)
       && (!wantedBase || card.base === wantedBase)
       && (!algorithm || card.algorithms.includes(algorithm))
-      && (!folder || card.folder === folder || card.folder.startsWith(`${folder}/`))
       && (view.others || !isOther(card))
-      && (!onlyFavourites || card.favourite));
-    grid.show(sorted(shown, find(".sort").value));
+      && (!onlyFavourites || card.favourite)
+      && test(card));
+    folders.count(fitting);
+    const folder = folders.chosen();
+    const shown = folder ? fitting.filter((card) => card.folder === folder || card.folder.startsWith(`${folder}/`)) : fitting;
+    grid.show(sorted(shown, find(".sort").value), stay);
     const total = kind ? all.filter((card) => card.kind === kind).length : all.length;
     find(".count").textContent = shown.length === total ? `${total}` : `${shown.length} of ${total}`;
     find(".none").hidden = shown.length > 0;
     find(".empty").hidden = total > 0;
     find(".style-tools").hidden = kind !== "style";
   }
-  function take(library) {
+  function showFolders() {
+    const kind = find(".kind").value;
+    folders.show(all.filter((card) => !kind || card.kind === kind));
+  }
+  function take(library, stay = false) {
+    showReading(find(".reading"), library.reading);
+    if (!library.cards) return;
     view = library;
     all = library.cards;
     grid.resize(view.size);
     fillChoices(find(".base"), new Map(all.map((card) => [card.base, baseName(card.base)])));
     fillChoices(find(".algorithm"), new Map(all.flatMap((card) => card.algorithms.map((name) => [name, name]))));
-    fillChoices(find(".folder"), foldersOf(all));
-    filter();
+    showFolders();
+    filter(stay);
   }
   async function reload() {
     looked = Date.now();
-    take(await refreshLibrary());
+    take(await refreshLibrary(), true);
+  }
+  /** How often and when each was used is asked for when it is sorted by. */
+  async function resort() {
+    if (["last", "times"].includes(find(".sort").value)) await takeMarks(all);
+    filter();
   }
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
     const answer = name ? await ask(`/app/base.json?checkpoint=${encodeURIComponent(name)}`) : { ok: false };
     base = answer.ok ? answer.base : "unknown";
-    filter();
+    filter(true);
   }
 
-  find("input").addEventListener("input", filter);
+  find("input").addEventListener("input", () => filter());
   find("input").addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowDown") return;
+    if (event.key !== "ArrowDown" && event.key !== "Enter") return;
     event.preventDefault();
     grid.focus(0);
   });
-  for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", filter);
+  find(".kind").addEventListener("change", showFolders);
+  for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", resort);
   find(".favourites").addEventListener("click", (event) => {
     event.currentTarget.ariaPressed = String(event.currentTarget.ariaPressed !== "true");
     filter();
   });
   find(".refresh").addEventListener("click", reload);
   styleTools(find(".style-tools"), picker.boxes, reload, picker.say);
-  panel.addEventListener("keydown", (event) => {
-    if (event.target.matches("input, textarea") || find("dialog").open) return;
-    if (event.key === "/") find("input").focus();
-    else if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey) picker.undo();
-    else return;
-    event.preventDefault();
-  });
-  // Files may have come while another window was in front.
-  window.addEventListener("focus", () => panel.offsetParent && Date.now() - looked > LOOK_AGAIN && !find("dialog").open && reload());
+  listenToKeys(panel, find, picker);
+  // Files may have come, and images been made, while another tab or window was in front.
+  const lookAgain = () => panel.offsetParent && Date.now() - looked > LOOK_AGAIN && !document.querySelector("dialog[open]") && reload();
+  window.addEventListener("focus", lookAgain);
+  new IntersectionObserver(([seen]) => seen.isIntersecting && ["last", "times"].includes(find(".sort").value) && resort()).observe(panel);
   document.querySelector("#checkpoint")?.addEventListener("focusout", () => setTimeout(askBase, 300));
   watch((keys) => {
     active = keys;
     grid.redraw();
   });
+  watchLibrary((library) => take(library, true));
   take(await networkLibrary());
   askBase();
+}
+
+/** "/" goes to the search from wherever nothing is typed; Ctrl+Z takes the last pick back. */
+function listenToKeys(panel, find, picker) {
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.matches?.("input, textarea, select, [contenteditable]");
+    if (event.key !== "/" || isTyping || !panel.offsetParent || document.querySelector("dialog[open]")) return;
+    find("input").focus();
+    event.preventDefault();
+  });
+  panel.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, textarea") || document.querySelector("dialog[open]")) return;
+    if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey) return;
+    picker.undo();
+    event.preventDefault();
+  });
+}
+
+/** The tree beside the cards; on a narrow page, in a drawer. */
+function folderDrawer(panel, onChoose) {
+  const [place, button, drawer] = [".folders", ".show-folders", ".drawer"].map((selector) => panel.querySelector(selector));
+  const narrow = window.matchMedia(NARROW);
+  const tree = folderTree(place, () => {
+    drawer.close();
+    label();
+    onChoose();
+  });
+  let isWanted = localStorage.getItem(TREE) !== "no";
+  let hasFolders = false;
+
+  function label() {
+    const folder = tree.chosen();
+    button.textContent = folder ? `Folder: ${folder.split("/").at(-1)}` : "Folders";
+    button.title = folder;
+  }
+  function lay() {
+    const isBeside = hasFolders && isWanted && !narrow.matches;
+    place.hidden = !isBeside && !drawer.open;
+    button.hidden = !hasFolders;
+    button.setAttribute("aria-expanded", String(isBeside || drawer.open));
+    panel.querySelector(".browse").classList.toggle("with-folders", isBeside);
+  }
+  button.addEventListener("click", () => {
+    if (narrow.matches) {
+      drawer.append(place);
+      drawer.showModal();
+      place.hidden = false;
+      tree.focus();
+    } else {
+      isWanted = !isWanted;
+      localStorage.setItem(TREE, isWanted ? "yes" : "no");
+    }
+    lay();
+  });
+  drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
+  drawer.addEventListener("close", () => {
+    panel.querySelector(".browse").prepend(place);
+    lay();
+    button.focus();
+  });
+  narrow.addEventListener("change", () => {
+    drawer.close();
+    lay();
+  });
+  return {
+    show(cards) {
+      hasFolders = tree.show(cards);
+      label();
+      lay();
+    },
+    count: tree.count,
+    chosen: tree.chosen,
+  };
+}
+
+/** How far a first look at the folders has come. */
+function showReading(line, reading) {
+  const [done, total] = reading ?? [0, 0];
+  line.hidden = !reading;
+  line.querySelector("progress").max = Math.max(1, total);
+  line.querySelector("progress").value = done;
+  line.querySelector("span").textContent = reading ? (total ? `Reading what the files hold: ${done} of ${total}. Names can be searched already.` : "Looking at the folders…") : "";
 }
 
 function fillChoices(select, choices) {
@@ -115,136 +209,7 @@ function fillChoices(select, choices) {
   select.value = choices.has(chosen) ? chosen : "";
 }
 
-/** Every folder, those between too, indented by its depth. */
-function foldersOf(cards) {
-  const folders = new Map();
-  for (const folder of new Set(cards.map((card) => card.folder).filter(Boolean))) {
-    const parts = folder.split("/");
-    parts.forEach((part, depth) => folders.set(parts.slice(0, depth + 1).join("/"), "\u2003".repeat(depth) + part));
-  }
-  return folders;
-}
-
 function sorted(cards, by) {
   if (by === "name") return cards;
   return cards.toSorted((one, other) => other[by] - one[by]);
-}
-
-/** Draws the rows in view and two more; the scrollbar is that of all of them. */
-function cardGrid(viewport, draw) {
-  const [sizer, shownRows] = [viewport.querySelector(".sizer"), viewport.querySelector(".window")];
-  let [cardWidth, rowHeight] = [160, 0];
-  let cards = [];
-  let drawn = "";
-
-  function redraw() {
-    drawn = "";
-    update();
-  }
-  function update() {
-    const width = viewport.clientWidth;
-    if (!width) return;
-    const columns = Math.max(1, Math.floor((width + GAP) / (Math.min(cardWidth, width / 2 - GAP) + GAP)));
-    const rows = Math.ceil(cards.length / columns);
-    const first = Math.max(0, Math.floor(viewport.scrollTop / rowHeight) - 1);
-    const last = Math.min(rows, Math.ceil((viewport.scrollTop + viewport.clientHeight) / rowHeight) + 1);
-    const key = `${columns}:${first}:${last}`;
-    if (key === drawn) return;
-    drawn = key;
-    sizer.style.height = `${rows * rowHeight}px`;
-    shownRows.style.transform = `translateY(${first * rowHeight}px)`;
-    shownRows.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-    const focused = shownRows.contains(document.activeElement) ? Number(document.activeElement.dataset.index) : -1;
-    const inView = cards.slice(first * columns, last * columns);
-    shownRows.replaceChildren(...inView.map((card, index) => draw(card, first * columns + index, cards.length)));
-    shownRows.querySelector(`[data-index="${focused}"]`)?.focus({ preventScroll: true });
-  }
-  function move(event) {
-    const index = Number(event.target.dataset?.index);
-    const columns = getComputedStyle(shownRows).gridTemplateColumns.split(" ").length;
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    if (!step || Number.isNaN(index)) return;
-    event.preventDefault();
-    const next = Math.min(cards.length - 1, Math.max(0, index + step));
-    const top = Math.floor(next / columns) * rowHeight;
-    if (top < viewport.scrollTop) viewport.scrollTop = top;
-    else if (top + rowHeight > viewport.scrollTop + viewport.clientHeight) viewport.scrollTop = top + rowHeight - viewport.clientHeight;
-    update();
-    shownRows.querySelector(`[data-index="${next}"]`)?.focus({ preventScroll: true });
-  }
-
-  viewport.addEventListener("scroll", () => requestAnimationFrame(update), { passive: true });
-  viewport.addEventListener("keydown", move);
-  new ResizeObserver(update).observe(viewport);
-  return {
-    show(list) {
-      cards = list;
-      viewport.scrollTop = 0;
-      redraw();
-    },
-    /** Cards at least `width` pixels wide. */
-    resize(width) {
-      cardWidth = width;
-      rowHeight = Math.round(width * 1.1) + UNDER_PICTURE + GAP;
-      viewport.style.setProperty("--card-height", `${rowHeight - GAP}px`);
-    },
-    focus: (index) => shownRows.querySelector(`[data-index="${index}"]`)?.focus({ preventScroll: true }),
-    redraw,
-  };
-}
-
-function networkCard(card, shown) {
-  const verb = { checkpoint: "Use", vae: "Use", style: "Apply" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
-  const pick = element("button", { type: "button", className: "pick", "data-index": shown.index, "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
-  pick.append(picture(card));
-  pick.addEventListener("click", shown.onPick);
-  const words = card.words.slice(0, 3).map((word) => element("span", { className: "chip", textContent: word }));
-  const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem", "aria-setsize": shown.count, "aria-posinset": shown.index + 1 },
-    pick,
-    ...(card.kind === "style" ? [] : [
-      element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: baseName(card.base) }),
-      favouriteButton(card),
-    ]),
-    element("div", { className: "name", title: card.name, textContent: card.bare }),
-    element("div", { className: "chips", title: card.words.join(", ") }, ...words),
-    element("div", { className: "foot" },
-      element("span", { className: "weight", textContent: card.add.startsWith("<") ? card.weight.toFixed(2) : "" }),
-      detailsButton(card, shown.onDetails)),
-  );
-  const remark = card.problem || (shown.otherBase && `Made for ${baseName(card.base)}; the checkpoint is ${baseName(shown.otherBase)}.`);
-  if (remark) {
-    const id = `remark-${card.key}`;
-    made.title = remark;
-    made.append(element("span", { id, className: card.problem ? "remark broken" : "remark", textContent: card.problem ? "Cannot be read" : `For ${baseName(card.base)}` }));
-    pick.setAttribute("aria-describedby", id);
-  }
-  return made;
-}
-
-/** Its preview, else its initial on a colour of its own. */
-function picture(card) {
-  if (card.picture && !card.pictureFailed) {
-    const image = element("img", { loading: "lazy", decoding: "async", src: card.picture, alt: "" });
-    image.addEventListener("error", () => {
-      card.pictureFailed = true;
-      image.replaceWith(picture(card));
-    });
-    return image;
-  }
-  const hue = [...card.name].reduce((sum, character) => (sum * 31 + character.codePointAt(0)) % 360, 7);
-  const initial = element("span", { className: "initial", textContent: [...card.bare][0]?.toUpperCase() ?? "?" });
-  initial.style.setProperty("--hue", hue);
-  return initial;
-}
-
-function favouriteButton(card) {
-  const star = element("button", { type: "button", className: "star", "aria-label": `Favourite ${card.name}`, "aria-pressed": String(card.favourite), textContent: "★" });
-  star.addEventListener("click", async () => star.setAttribute("aria-pressed", await favour(card)));
-  return star;
-}
-
-function detailsButton(card, onDetails) {
-  const button = element("button", { type: "button", className: "about", "aria-label": `About ${card.name}`, textContent: "Details" });
-  button.addEventListener("click", onDetails);
-  return button;
 }

@@ -47,7 +47,6 @@ export function networkPicker(prompt, negative, say, lastImage) {
     const caret = codePointOffsets(box.value)[answer.caret] ?? box.value.length;
     box.setSelectionRange(caret, caret);
     additions.set(card, answer.added);
-    Object.assign(card, answer.mark);
   }
 
   return {

@@ -3,7 +3,7 @@
 import { ask, present } from "./dom.js";
 import { fillForm } from "./form.js";
 import { acceptFiles } from "./prompt.js";
-import { copyText } from "./results.js";
+import { copyText } from "./copying.js";
 
 /** Gives the tab its life, when it is first opened. */
 export async function readImages() {

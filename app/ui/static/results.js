@@ -1,18 +1,15 @@
 // Beside the form: how far the job is, the image being made, the images made, and how.
 
-import { element } from "./dom.js";
-import { problemLine } from "./explanation.js";
+import { duration, galleryView } from "./gallery.js";
 
 const TITLE = "Patchbay";
-/** Pixels: images up to this size are shown as they are made, pixel by pixel, not blurred. */
-const TINY = 128;
 const DOING = { loading: "Loading the model", encoding: "Reading the prompt", decoding: "Decoding" };
 
 /** Draws into the panel; `say(text)` shows an error, `showStep(step)` moves the plot's playhead. */
 export function resultsView(panel, say, showStep) {
   const find = (selector) => panel.querySelector(selector);
   const gallery = galleryView(panel);
-  let shownJob = null;
+  let toldJob = null;
   let wasBusy = false;
   let wanted = null;
   let fetching = false;
@@ -24,9 +21,13 @@ export function resultsView(panel, say, showStep) {
     document.body.classList.toggle("busy", busy);
     showProgress(running, waiting, state.queue);
     showPreview(running);
+    gallery.follow(running, state.recent);
     if (busy !== wasBusy) announce(busy ? "Generating" : "Finished");
     wasBusy = busy;
-    if (state.last && state.last.id !== shownJob) showFinished(state.last);
+    if (state.last && state.last.id !== toldJob) {
+      toldJob = state.last.id;
+      if (state.last.error) say(state.last.error);
+    }
   }
 
   function showProgress(running, waiting, queue) {
@@ -44,13 +45,10 @@ export function resultsView(panel, say, showStep) {
   /** One preview is fetched at a time: on a slow line, later ones replace those that were not asked for yet. */
   function showPreview(running) {
     const preview = find(".preview");
-    const frame = find(".frame");
     wanted = running?.preview ?? null;
-    frame.classList.toggle("live", Boolean(wanted));
+    gallery.live(running && wanted ? running.width / running.height : 0);
     preview.hidden = !wanted;
-    if (!wanted) return;
-    frame.style.setProperty("--ratio", running.width / running.height);
-    if (!fetching) fetchPreview(preview);
+    if (wanted && !fetching) fetchPreview(preview);
   }
   async function fetchPreview(preview) {
     fetching = true;
@@ -59,18 +57,6 @@ export function resultsView(panel, say, showStep) {
       await preview.decode().catch(() => {});
     }
     fetching = false;
-  }
-
-  function showFinished(job) {
-    shownJob = job.id;
-    if (job.error) say(job.error);
-    if (!job.images.length) return;
-    gallery.show(job);
-    find(".after .networks").replaceChildren(...job.networks.map(networkLine));
-    find(".after .problems").replaceChildren(...job.problems.map(problemLine));
-    const stopped = job.state === "interrupted" ? "Stopped after" : "Made in";
-    const kept = job.kept ? ` · networks keep ${(job.kept / 2 ** 20).toFixed(1)} MB` : "";
-    find(".done").textContent = job.seconds === null ? "" : `${stopped} ${duration(job.seconds)}${kept}`;
   }
 
   function announce(text) {
@@ -97,92 +83,4 @@ function status(running, waiting, queue) {
   if (waiting.length && !waiting[0].position) return "Starting the engine…";
   if (waiting.length) return `Waiting: position ${waiting[0].position} in the queue of ${queue}`;
   return queue ? `Ready · busy for others (${queue})` : "Ready";
-}
-
-/** What a network of the finished images did: how many of its modules had a place in the model. */
-function networkLine(network) {
-  const parts = [`${network.matched} modules applied`];
-  if (network.unmatched) parts.push(`${network.unmatched} without a place in this model`);
-  if (network.mismatched) parts.push(`${network.mismatched} of another shape`);
-  const amiss = network.unmatched || network.mismatched;
-  const title = `${network.base} · ${network.hash}`;
-  const name = element("b", { textContent: network.name });
-  return element("li", { className: amiss ? "amiss" : "", title }, name, ` ${parts.join(", ")}`);
-}
-
-/** Seconds in the words a person would use. */
-export function duration(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  if (seconds < 59.5) return `${Math.round(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-/** The images of one job: one large, the others as a strip; the large one opens in full. */
-function galleryView(panel) {
-  const find = (selector) => panel.querySelector(selector);
-  const picture = find(".picture");
-  const strip = find(".strip");
-  const lightbox = find(".lightbox");
-  let images = [];
-  let chosen = 0;
-
-  function choose(index) {
-    chosen = (index + images.length) % images.length;
-    const image = images[chosen];
-    const large = picture.querySelector("img");
-    large.src = image.address;
-    find(".frame").style.setProperty("--ratio", image.width / image.height);
-    find(".frame").classList.toggle("tiny", Math.max(image.width, image.height) <= TINY);
-    large.alt = `Image with seed ${image.seed}`;
-    lightbox.querySelector("img").src = image.address;
-    [...strip.children].forEach((thumb, place) => thumb.setAttribute("aria-pressed", place === chosen));
-    find(".infotext").textContent = image.infotext;
-    find(".download").href = image.address;
-    find(".download").download = image.name;
-    find(".open").href = image.address;
-  }
-  function thumbnail(image, index) {
-    const thumb = element("button", { type: "button", "aria-label": `Image ${index + 1}, seed ${image.seed}` });
-    thumb.append(element("img", { src: image.address, alt: "", loading: "lazy" }));
-    thumb.addEventListener("click", () => choose(index));
-    return thumb;
-  }
-  function onArrow(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || images.length < 2) return;
-    event.preventDefault();
-    choose(chosen + step);
-  }
-
-  picture.addEventListener("click", () => lightbox.showModal());
-  lightbox.addEventListener("click", () => lightbox.close());
-  for (const place of [picture, strip, lightbox]) place.addEventListener("keydown", onArrow);
-  find(".copy").addEventListener("click", () => copyText(find(".copy"), images[chosen]?.infotext ?? ""));
-
-  return {
-    show(job) {
-      images = job.images;
-      document.body.classList.add("pictured");
-      find(".empty").hidden = true;
-      picture.hidden = false;
-      find(".after").hidden = false;
-      strip.hidden = images.length < 2;
-      strip.replaceChildren(...images.map(thumbnail));
-      choose(0);
-    },
-    current: () => images[chosen] ?? null,
-  };
-}
-
-/** Copy a text, and say so on the button. */
-export async function copyText(button, text) {
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Copying is not allowed here";
-  }
-  setTimeout(() => { button.textContent = label; }, 1500);
 }

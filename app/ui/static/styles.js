@@ -43,9 +43,20 @@ export function styleTools(row, { prompt, negative }, reload, say) {
   });
 }
 
-/** Both prompts with a style, as an edit that Ctrl+Z undoes. */
+/** Calls `seen` with the keys of all cards in use: those of `inUse`, and of the styles that are in the prompts. */
+export function watchKeysAndStyles(inUse, { prompt, negative }, seen) {
+  let latest = 0;
+  inUse.watchKeys(async (keys) => {
+    latest += 1;
+    const asked = latest;
+    const answer = await send("/app/styles/active", { prompt: prompt.value, negative: negative.value });
+    if (asked === latest) seen(new Set([...keys, ...(answer.keys ?? [])]));
+  });
+}
+
+/** Both prompts with a style, or without it where it is in them, as an edit that Ctrl+Z undoes. */
 export async function applyStyle(card, { prompt, negative }, say) {
-  const answer = await send("/app/styles/apply", { key: card.key, prompt: prompt.value, negative: negative.value });
+  const answer = await send("/app/styles/toggle", { key: card.key, prompt: prompt.value, negative: negative.value });
   if (!answer.ok) {
     say(answer.detail);
     return;
@@ -54,8 +65,8 @@ export async function applyStyle(card, { prompt, negative }, say) {
   changeTo(prompt, answer.prompt);
 }
 
-/** A form for one style. */
-export function styleForm(dialog, card, onChange) {
+/** A form for one style; `lastImage()` gives the image that can become its picture. */
+export function styleForm(dialog, card, onChange, lastImage) {
   const form = element("form", { className: "notes" });
   const fields = [["prompt", "Prompt; {prompt} is where the prompt it is applied to goes"], ["negative", "Negative prompt"]].map(([name, label]) => {
     const box = element("textarea", { rows: 3, name, value: card[name] });
@@ -65,7 +76,18 @@ export function styleForm(dialog, card, onChange) {
   const save = element("button", { className: "tool", textContent: "Save the style" });
   const remove = element("button", { type: "button", className: "tool", textContent: "Delete…" });
   const said = element("span", { className: "said", role: "status" });
-  form.append(element("div", { className: "tools" }, save, remove, said));
+  const depict = element("button", { type: "button", className: "tool", textContent: "Use the image shown as its picture" });
+  form.append(element("div", { className: "tools" }, save, depict, remove, said));
+  depict.addEventListener("click", async () => {
+    const [, job, index] = lastImage()?.address?.match(/^\/app\/image\/(\w+)\/(\d+)/) ?? [];
+    if (!job) {
+      said.textContent = "There is no image yet.";
+      return;
+    }
+    const answer = await send(`/app/networks/style/preview/${card.key}`, { job, index: Number(index) });
+    if (answer.ok) await onChange();
+    said.textContent = answer.ok ? "It has a new picture." : answer.detail;
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const answer = await send("/app/styles", { name: card.name, ...Object.fromEntries(fields.map(([name, box]) => [name, box.value])) });
