@@ -18,9 +18,7 @@ from app.settings import SettingsStore
 from tests.diffusion.models import saved, sd15_pipeline
 
 
-def write_lora(
-    path: Path, model: nn.Module, prefix: str, *, seed: int, size: float = 0.5, part: str = "attn"
-) -> Path:
+def write_lora(path: Path, model: nn.Module, prefix: str, *, seed: int, size: float = 0.5, part: str = "attn") -> Path:
     """A kohya LoRA of rank 2 on every linear layer of `model` in a `part`, large enough to be seen."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}

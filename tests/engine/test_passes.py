@@ -340,9 +340,7 @@ def test_components_are_on_the_device_before_their_weights_are_written(
         return plain(checkpoint, *names)
 
     monkeypatch.setattr(Checkpoint, "at_work", watched)
-    reading = read_prompts(
-        replace(CAT, prompt="a cat <lora:ink:1> <lora:words:1>"), library, settings.current.networks
-    )
+    reading = read_prompts(replace(CAT, prompt="a cat <lora:ink:1> <lora:words:1>"), library, settings.current.networks)
     prepared = prepare(reading, model, settings.current.networks)
     Painter(model, Clock(lambda progress: None, Control()), 0, lambda problem: None).paint(prepared)
     untouched = [names for names in moved if names]
