@@ -5,6 +5,10 @@ A closed table, and all of a name that is ever parsed; what follows is looked up
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
 DENOISERS: tuple[str, ...] = ("unet", "transformer", "transformer_2")
 _FIRST = ("text_encoder",)
 _SECOND = ("text_encoder_2", "text_encoder_3")
@@ -51,13 +55,15 @@ WRAPPERS: tuple[str, ...] = ("base_model.model.",)
 """What a library puts round a whole model, before or behind the component: peft."""
 
 
+_COMPONENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(dict(PREFIXES))
+_PREFIX = re.compile("|".join(re.escape(prefix) for prefix, _ in PREFIXES))
+
+
 def components_of(module: str) -> tuple[tuple[str, ...], str]:
     """The components a file's module may belong to, in order of likelihood, and its name inside them."""
     module = _unwrapped(module)
-    for prefix, components in PREFIXES:
-        if module.startswith(prefix):
-            return components, _unwrapped(module.removeprefix(prefix))
-    return ANY, module
+    found = _PREFIX.match(module)
+    return (_COMPONENTS[found[0]], _unwrapped(module[found.end() :])) if found else (ANY, module)
 
 
 def _unwrapped(module: str) -> str:

@@ -82,7 +82,9 @@ def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text
 def test_completion_offers_networks_and_arguments(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("")
-    prompt.press_sequentially("a <lora:velvet_kni")
+    prompt.press_sequentially("a <")
+    expect(page.locator(".completion:visible li")).to_have_count(24)
+    prompt.press_sequentially("lora:velvet_kni")
     page.get_by_role("option", name=re.compile("velvet_knight")).first.wait_for()
     prompt.press("Tab")
     expect(prompt).to_have_value(re.compile(r"^a <lora:\S*velvet_knight_\d+:1> velvet style$"))
