@@ -29,6 +29,33 @@ def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_a
     expect(prompt).to_have_value("a castle, at dusk")
 
 
+def test_a_click_that_changes_both_prompts_is_undone_and_redone_in_both(page: Page, studio: Studio) -> None:
+    folder = studio.data / "models" / "loras"
+    (folder / "paired.safetensors").write_bytes(lora_bytes())
+    (folder / "paired.json").write_text('{"activation text": "in pairs", "negative text": "alone"}')
+    prompt, negative = opened(page), page.get_by_role("textbox", name="Negative prompt")
+    prompt.fill("two cats")
+    negative.fill("ugly")
+    networks_tab(page).fill("paired")
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_role("button", name="Add paired").click()
+    added = ("two cats <lora:paired:1>, in pairs", "ugly, alone")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+Shift+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    page.get_by_role("button", name="Remove paired", exact=True).click()
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+
+
 def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
     opened(page)
     search = networks_tab(page)
