@@ -15,12 +15,15 @@ from torch import nn
 
 from app.diffusion.device import Placement
 from app.diffusion.tokens import ClipTokenizer
+from app.errors import RequestError
 
 Family = Literal["sd15", "sd2", "sdxl", "sdxl-refiner", "sd3", "flux", "unknown"]
 Prediction = Literal["epsilon", "v_prediction", "flow"]
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 DENOISERS = ("unet", "transformer")
+PATCH = 2
+"""Latents along one side of what the transformers take as one token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,17 @@ class Checkpoint:
     def vae_factor(self) -> int:
         """Pixels along one side of a latent."""
         return vae_factor(self.components["vae"])
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse a picture's size in pixels whose sides do not divide into latents (a transformer's tokens).
+
+        Raises:
+            RequestError: naming the side.
+        """
+        unit = self.vae_factor * (1 if self.transformer is None else PATCH)
+        for where, pixels in (("width", width), ("height", height)):
+            if pixels % unit:
+                raise RequestError(f"{pixels} is not a multiple of {unit}, as this model needs.", where=where)
 
     @cached_property
     def sha(self) -> str:

@@ -1,4 +1,4 @@
-"""What a checkpoint is made of, from its headers and configurations alone: for telling beforehand what will fit."""
+"""What a checkpoint is made of, without its weights: for telling beforehand what will fit."""
 
 from __future__ import annotations
 

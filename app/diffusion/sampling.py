@@ -10,13 +10,14 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.conditioning import Conditioning
-from app.diffusion.denoiser import Denoiser, UNetDenoiser
+from app.diffusion.denoiser import Denoiser, Side, UNetDenoiser
 from app.diffusion.device import memory_errors
 from app.diffusion.flow import FlowDenoiser
 from app.diffusion.samplers import Run, Start, find_sampler
 from app.generation.request import SEED_LIMIT, GenerationRequest
 
-BeforeStep = Callable[[int], None]
+BeforeStep = Callable[[int], Side | None]
+"""Told a step; answers what changes the weights between the two prompts, where each has its own."""
 AfterStep = Callable[[int, Tensor, Tensor], bool | None]
 """Told a step, the latents after it and the picture as it stood denoised; true stops the loop."""
 
@@ -54,13 +55,13 @@ def sample(
     sampler's evaluations, `after_step`. What `conditioning_at` answers steers the step that begins.
 
     Raises:
-        RequestError: for a sampler or schedule type that does not exist, or that this model cannot use.
+        RequestError: for a size, or a sampler or schedule type, that does not exist or that this model cannot use.
         OutOfMemory: if the device's memory is exhausted.
     """
     device = checkpoint.placement.device
+    checkpoint.check_size(request.width, request.height)
     sampler = find_sampler(request.sampler, flow=checkpoint.prediction == "flow")
     kind: type[UNetDenoiser | FlowDenoiser] = UNetDenoiser if checkpoint.transformer is None else FlowDenoiser
-    denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
     shape = (
         checkpoint.latent_channels,
         request.height // checkpoint.vae_factor,
@@ -75,13 +76,14 @@ def sample(
     starts = start.shared(len(lanes)) if start else [None] * len(lanes)
     names = [name for name in DENOISERS if name in checkpoint.components]
     with checkpoint.at_work(*names), memory_errors(checkpoint.placement, "sampling"):
+        denoiser: Denoiser = kind(checkpoint, request.cfg_scale, (request.height, request.width))
         # A scheduler counts its own steps, so each lane has one.
         schedulers = [denoiser.scheduler(sampler, request.schedule_type, request.steps) for _ in lanes]
         started = [Run(sampler, own, denoiser.level, lane) for own, lane in zip(schedulers, lanes, strict=True)]
         runs = [run.steps(denoiser, shape, device, own) for run, own in zip(started, starts, strict=True)]
         for step in range(1, made + 1):
-            before_step(step)
-            denoiser.condition(conditioning_at(step))
+            side = before_step(step)
+            denoiser.condition(conditioning_at(step), side)
             results = [next(run) for run in runs]
             latents, denoised = (torch.cat(parts) for parts in zip(*results, strict=True))
             if after_step(step, latents, denoised):

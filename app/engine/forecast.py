@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.diffusion.layouts import recognised
 from app.engine.library import Library, ModelFile
 from app.errors import PatchbayError, Problem
 from app.networks.header import read_header
@@ -134,8 +135,8 @@ class Forecasts:
         """
         path = question.checkpoint
         if self._outline is None or self._outline[:2] != (path, question.stamp):
-            if path.suffix.lower() == ".safetensors":
-                read_header(path)  # before the slow imports, for files that are none
+            if path.suffix.lower() == ".safetensors":  # before the slow imports: they are not needed to refuse a file
+                recognised(read_header(path).shapes, str(path))
             from app.diffusion.outline import outline
 
             self._outline = (path, question.stamp, outline(path))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from app.engine.recent import Recent
 from app.errors import NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
@@ -17,8 +16,8 @@ from app.networks.record import NetworkFile
 from app.patching.hypernet import acting, attended
 from app.prompt.schedule import ScheduledNetwork
 
-KEPT = 8
-"""Hypernetworks kept in memory after use; the least recently used goes first."""
+KEPT = 1 << 30
+"""Bytes of hypernetworks kept in memory after use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,12 @@ class HypernetworkBinder:
     def __init__(self, catalog: Catalog, model: Model) -> None:
         self._catalog = catalog
         self._model = model
-        self._kept: OrderedDict[tuple[Path, int, int], Hypernetwork] = OrderedDict()
+        self._kept: Recent[Hypernetwork] = Recent(KEPT)
+
+    @property
+    def nbytes(self) -> int:
+        """What the hypernetworks that are kept hold, as their files do."""
+        return self._kept.nbytes
 
     def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]]) -> BoundHypernetworks:
         """Read every tag's hypernetwork. One that is unreadable, or made for another model, is an error at its tag."""
@@ -56,11 +60,7 @@ class HypernetworkBinder:
 
     def _read(self, file: NetworkFile) -> Hypernetwork:
         key = (file.path, file.size, file.mtime_ns)
-        hypernetwork = self._kept.pop(key, None) or read_hypernetwork(file.path)
-        self._kept[key] = hypernetwork
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return hypernetwork
+        return self._kept.take(key, lambda: (read_hypernetwork(file.path), file.size))
 
     def _use(self, tag: ScheduledNetwork, file: NetworkFile, hypernetwork: Hypernetwork) -> NetworkUse:
         """What is recorded: the attention layers it acts on, and how many of its widths the model does not have."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from app.engine.matching import Loader, matched
+from app.engine.recent import Recent
 from app.errors import ExtensionError, NetworkError, Problem
 from app.generation.result import NetworkUse
 from app.networks.catalog import Catalog
@@ -17,8 +16,8 @@ from app.networks.resolve import Match, resolve
 from app.plugins import NetworkKind
 from app.prompt.schedule import ScheduledNetwork
 
-KEPT = 16
-"""Networks kept in memory after use; the least recently used goes first."""
+KEPT = 4 << 30
+"""Bytes of networks kept in memory after use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,12 @@ class NetworkBinder:
         self._model = model
         self._family = family
         self._kinds = kinds or {}
-        self._matches: OrderedDict[tuple[Path, int, int, str], Match] = OrderedDict()
+        self._matches: Recent[Match] = Recent(KEPT)
+
+    @property
+    def nbytes(self) -> int:
+        """What the networks that are kept hold, as their files do."""
+        return self._matches.nbytes
 
     def bind(self, files: Sequence[tuple[ScheduledNetwork, NetworkFile]], loader: Loader = "native") -> Bound:
         """Match every tag's network with the model.
@@ -86,14 +90,13 @@ class NetworkBinder:
         """
         reader = self._kinds.get(kind)
         key = (file.path, file.size, file.mtime_ns, f"kind {kind}" if reader else loader)
-        match = self._matches.pop(key, None)
-        if match is None and reader:
-            match = resolve(reader.read(file.path), self._model, self._family)
-        match = match or matched(file.path, self._model, self._family, loader)
-        self._matches[key] = match
-        while len(self._matches) > KEPT:
-            self._matches.popitem(last=False)
-        return match
+
+        def made() -> tuple[Match, int]:
+            if reader:
+                return resolve(reader.read(file.path), self._model, self._family), file.size
+            return matched(file.path, self._model, self._family, loader), file.size
+
+        return self._matches.take(key, made)
 
     def _use(self, tag: ScheduledNetwork, file: NetworkFile, match: Match) -> NetworkUse:
         return NetworkUse(

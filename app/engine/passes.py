@@ -11,7 +11,6 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from app.diffusion.checkpoint import DENOISERS
 from app.diffusion.decoding import decode
 from app.diffusion.encoding import LATENT_MODES, encode_picture, enlarged_latents, enlarged_picture
 from app.diffusion.samplers import Start
@@ -104,8 +103,8 @@ class Painter:
 
         with clock.part("encoding"):
             conditionings = self.model.encoder.conditionings(request, prepared.texts)
-        plan = prepared.plan.component(*(name for name in self.model.checkpoint.components if name in DENOISERS))
-        with clock.part("sampling"), self.model.networked(plan, prepared.influences) as at:
+        networked = self.model.networked(prepared.plan, prepared.influences, prepared.negative_plan)
+        with clock.part("sampling"), networked as at:
             began = time.perf_counter()
             sampled: Sampled = sample(
                 self.model.checkpoint,
@@ -120,7 +119,7 @@ class Painter:
         return Stand(sampled.latents if whole else latest[0], sampled.steps, stopped, skipped)
 
     def _decoded(self, plan: PatchPlan, latents: Tensor, step: int) -> tuple[Image, ...]:
-        with self.clock.part("decoding"), self.model.patcher.patched(plan.component("vae"), first=step):
+        with self.clock.part("decoding"), self.model.patched(plan, "vae", first=step):
             decoded = decode(self.model.checkpoint, latents)
         if decoded.upcast:
             self.say(Problem("warning", "The VAE overflowed in half precision; it was run in float32.", source="vae"))
@@ -128,5 +127,5 @@ class Painter:
 
     def _encoded(self, plan: PatchPlan, pictures: tuple[Image, ...]) -> Tensor:
         """The latents of pictures, under the VAE's weights of the first step."""
-        with self.clock.part("encoding"), self.model.patcher.patched(plan.component("vae")):
+        with self.clock.part("encoding"), self.model.patched(plan, "vae"):
             return torch.cat([*map(partial(encode_picture, self.model.checkpoint), pictures)])

@@ -67,4 +67,4 @@ class GenerationResult:
     seconds: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
     kept_bytes: int = 0
-    """What networks keep in memory between generations: pristine weights and formed deltas."""
+    """What networks keep in memory between generations: pristine weights, formed deltas, and the networks as read."""

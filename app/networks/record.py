@@ -104,6 +104,7 @@ _ELSEWHERE = frozenset(
     {"name", "path", "file", "kind", "size", "mtime_ns", "pickled", "picture", "refused", "alias", "autov2", "autov3"}
 )
 """Fields that a scan, the other files and the hashes give anew each time, so that the index need not keep them."""
+_KEPT = tuple(entry.name for entry in fields(NetworkFile) if entry.name not in _ELSEWHERE)
 _PLAIN = tuple(
     entry.name
     for entry in fields(NetworkFile)
@@ -210,8 +211,7 @@ def _placed(found: Found, kind: Kind, **facts: object) -> NetworkFile:
 
 def to_row(record: NetworkFile) -> str:
     """The part of a record that is worth keeping, as JSON."""
-    kept = {entry.name: getattr(record, entry.name) for entry in fields(record) if entry.name not in _ELSEWHERE}
-    kept["problems"] = [asdict(problem) for problem in record.problems]
+    kept = {name: getattr(record, name) for name in _KEPT} | {"problems": [asdict(one) for one in record.problems]}
     return json.dumps(kept, separators=(",", ":"))
 
 

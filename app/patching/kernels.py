@@ -118,7 +118,8 @@ def merge(job: Job, scratch: Scratch) -> None:
     rows, columns = job.matrix
     flat = live.is_contiguous()
     direct = flat and live.dtype == torch.float32
-    if product and not dense and direct and base.is_contiguous() and base.device == live.device:
+    alike = base.is_contiguous() and base.dtype == live.dtype and base.device == live.device
+    if product and not dense and direct and alike:
         up, down, strength = product
         torch.addmm(_matrix(base), up, down, alpha=strength, out=_matrix(live))
         return
@@ -150,7 +151,10 @@ def _stacked(factors: Sequence[tuple[LowRank, float]]) -> Product | None:
     if len(factors) == 1:
         ((formed, strength),) = factors
         return formed.up, formed.down, strength
-    ups = torch.cat([formed.up * strength for formed, strength in factors], dim=1)
+    first, ranks = factors[0][0].up, [formed.up.shape[1] for formed, _ in factors]
+    ups = first.new_empty(first.shape[0], sum(ranks))
+    for part, (formed, strength) in zip(torch.split(ups, ranks, dim=1), factors, strict=True):
+        torch.mul(formed.up, strength, out=part)
     return ups, torch.cat([formed.down for formed, _ in factors]), 1.0
 
 

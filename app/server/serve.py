@@ -129,11 +129,15 @@ def _share(port: int) -> None:
     """Open a tunnel from a public address to this port, with Gradio's."""
     import secrets
 
+    import httpx
+    from gradio.exceptions import ChecksumMismatchError
     from gradio.networking import setup_tunnel
 
     try:
         public = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
-    except (OSError, RuntimeError, ValueError) as error:
-        print(f"No public address could be opened: {str(error).splitlines()[0]}", file=sys.stderr)
+    except (OSError, RuntimeError, ValueError, httpx.HTTPError, ChecksumMismatchError) as error:
+        print(
+            f"No public address could be opened: {[*str(error).splitlines(), type(error).__name__][0]}", file=sys.stderr
+        )
     else:
         print(f"Public address: {public}", flush=True)

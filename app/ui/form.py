@@ -119,10 +119,10 @@ class _Controls:
             "emphasis": self.choice("Emphasis", "emphasis", EMPHASIS_MODES),
             "default_strength": self.default_strength(),
             "schedule_separator": self.schedule_separator(),
-            "hires_scale": self.slider("Upscale by (1: off)", "hires_scale", (1, 4, 0.05)),
-            "hires_steps": self.slider("Hires steps (0: as many)", "hires_steps", (0, 150, 1)),
+            "hires_scale": self.slider("Upscale by", "hires_scale", (1, 4, 0.05)),
+            "hires_steps": self.slider("Hires steps", "hires_steps", (0, 150, 1)),
             "hires_upscaler": self.choice("Upscaler", "hires_upscaler", UPSCALERS),
-            "denoising_strength": self.slider("Denoising strength", "denoising_strength", (0, 1, 0.01)),
+            "denoising_strength": self.slider("Denoising", "denoising_strength", (0, 1, 0.01)),
         }
 
     def choice(self, label: str, field: str, names: Sequence[str], **layout: Any) -> gr.Dropdown:

@@ -112,6 +112,13 @@ def _add_actions(routes: APIRouter, engine: Engine, settings: SettingsStore) -> 
     def interrupt(owner: Owner) -> None:
         engine.interrupt(owner)
 
+    @routes.post("/app/drop", status_code=204)
+    def drop(owner: Owner) -> None:
+        """Take every job of this browser's that waits out of the queue; the one at work goes on."""
+        waiting = [view.id for view in engine.snapshot(owner).jobs if view.state == "queued"]
+        for job in filter(None, map(engine.job, waiting)):
+            engine.cancel(job)
+
     @routes.post("/app/skip", status_code=204)
     def skip(owner: Owner) -> None:
         engine.skip(owner)

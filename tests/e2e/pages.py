@@ -31,3 +31,10 @@ def infotext(page: Page) -> Locator:
 def picture(page: Page) -> Locator:
     """The finished image."""
     return page.locator("#results .picture img")
+
+
+def networks_tab(page: Page) -> Locator:
+    """The Networks tab, opened; its search box."""
+    page.get_by_role("tab", name="Networks").click()
+    page.locator("#networks .card").first.wait_for()
+    return page.get_by_role("searchbox", name="Search networks")

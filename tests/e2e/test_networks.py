@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import NETWORKS, Studio
-from tests.e2e.pages import infotext, opened, set_number
+from tests.e2e.pages import infotext, networks_tab, opened, set_number
 from tests.ui.network_files import HOSTILE, lora_bytes
-
-
-def networks_tab(page: Page) -> Locator:
-    """The Networks tab, opened; its search box."""
-    page.get_by_role("tab", name="Networks").click()
-    page.locator("#networks .card").first.wait_for()
-    return page.get_by_role("searchbox", name="Search networks")
 
 
 def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_away(page: Page) -> None:
@@ -36,6 +29,33 @@ def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_a
     expect(prompt).to_have_value("a castle, at dusk")
 
 
+def test_a_click_that_changes_both_prompts_is_undone_and_redone_in_both(page: Page, studio: Studio) -> None:
+    folder = studio.data / "models" / "loras"
+    (folder / "paired.safetensors").write_bytes(lora_bytes())
+    (folder / "paired.json").write_text('{"activation text": "in pairs", "negative text": "alone"}')
+    prompt, negative = opened(page), page.get_by_role("textbox", name="Negative prompt")
+    prompt.fill("two cats")
+    negative.fill("ugly")
+    networks_tab(page).fill("paired")
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_role("button", name="Add paired").click()
+    added = ("two cats <lora:paired:1>, in pairs", "ugly, alone")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+Shift+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    page.get_by_role("button", name="Remove paired", exact=True).click()
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+
+
 def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
     opened(page)
     search = networks_tab(page)
@@ -49,7 +69,12 @@ def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Pag
     expect(count).to_have_text(f"{NETWORKS // 5 - NETWORKS // 50} of {NETWORKS + 1}")
     page.get_by_role("combobox", name="Base model").select_option("sdxl")
     expect(page.locator("#networks .card .badge").first).to_have_text("SDXL")
-    page.get_by_role("combobox", name="Folder").select_option("people/painted")
+    tree = page.get_by_role("tree", name="Folders")
+    tree.get_by_role("treeitem", name=re.compile("^people")).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect(tree.get_by_role("treeitem", name=re.compile("^painted"))).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.get_by_role("button", name=re.compile("^Add people.painted.")).first).to_be_visible()
 
 
@@ -84,7 +109,9 @@ def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text
 def test_completion_offers_networks_and_arguments(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("")
-    prompt.press_sequentially("a <lora:velvet_kni")
+    prompt.press_sequentially("a <")
+    expect(page.locator(".completion:visible li")).to_have_count(24)
+    prompt.press_sequentially("lora:velvet_kni")
     page.get_by_role("option", name=re.compile("velvet_knight")).first.wait_for()
     prompt.press("Tab")
     expect(prompt).to_have_value(re.compile(r"^a <lora:\S*velvet_knight_\d+:1> velvet style$"))
@@ -239,3 +266,32 @@ def test_a_style_is_saved_applied_and_undone(page: Page) -> None:
     page.get_by_role("button", name="Favourite Inked").click()
     page.get_by_role("button", name="Favourites").click()
     expect(card).to_be_visible()
+
+
+def test_a_missing_network_is_named_anew_by_one_click(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("a <lora:ink_wash_000:0.5>, b")
+    row = page.locator("#explanation .active > li")
+    expect(row).to_contain_text("Not found. Did you mean")
+    row.get_by_role("button", name="ink_wash_0000").click()
+    expect(prompt).to_have_value("a <lora:ink_wash_0000:0.5>, b")
+    expect(row).to_contain_text("not yet known")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("a <lora:ink_wash_000:0.5>, b")
+
+
+def test_the_most_used_are_those_that_made_images(page: Page) -> None:
+    prompt = opened(page)
+    prompt.fill("")
+    set_number(page, "Steps", "2")
+    networks_tab(page).fill("misty")
+    first = page.locator("#networks .card .pick").first
+    page.get_by_role("combobox", name="Sort").select_option("times")
+    name = page.locator("#networks .card .name").nth(3).get_attribute("title")
+    page.get_by_role("button", name=f"Add {name}", exact=True).click()
+    expect(prompt).to_have_value(re.compile(f"<lora:{name}:1>"))
+    expect(first).not_to_have_attribute("aria-label", f"Remove {name}")
+    page.keyboard.press("Control+Enter")
+    expect(infotext(page)).to_contain_text(str(name))
+    page.get_by_role("combobox", name="Sort").select_option("last")
+    expect(first).to_have_attribute("aria-label", f"Remove {name}")

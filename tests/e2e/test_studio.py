@@ -249,6 +249,40 @@ def test_a_refreshed_list_shows_a_new_checkpoint(page: Page, studio: Studio) -> 
     expect(infotext(page)).to_contain_text("Model: newcomer")
 
 
+def test_a_checkpoint_brings_its_size_unless_the_user_has_one(page: Page, studio: Studio) -> None:
+    folder = studio.data / "models" / "checkpoints" / "small"
+    for part, config in (("unet", '{"sample_size": 32}'), ("vae", '{"block_out_channels": [8, 8, 8, 8]}')):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(config)
+    (folder / "model_index.json").write_text("{}")
+    opened(page)
+    page.get_by_role("button", name="Refresh the lists of models").click()
+
+    def choose(name: str) -> None:
+        page.get_by_role("combobox", name="Checkpoint").click()
+        page.get_by_role("option", name=name, exact=True).click()
+
+    choose("small")
+    expect(number(page, "Width")).to_have_value("256")
+    choose("demo")
+    expect(number(page, "Height")).to_have_value("512")
+    set_number(page, "Width", "384")
+    choose("small")
+    expect(page.get_by_role("combobox", name="Checkpoint")).to_have_value("small")
+    expect(number(page, "Width")).to_have_value("384")
+    choose("demo")
+
+
+def test_a_second_pass_is_told_on_its_closed_drawer(page: Page) -> None:
+    opened(page)
+    drawer = page.locator("#txt2img_hr .label-wrap span").first
+    expect(drawer).to_have_attribute("data-note", "off")
+    drawer.click()
+    set_number(page, "Upscale by", "1.5")
+    drawer.click()
+    expect(drawer).to_have_attribute("data-note", "×1.5: 768 × 768")
+
+
 def test_a_setting_is_found_changed_kept_and_put_back(page: Page, studio: Studio) -> None:
     opened(page)
     page.get_by_role("tab", name="Settings").click()

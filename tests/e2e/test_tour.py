@@ -1,4 +1,4 @@
-"""The tour, and the strip of images, as a user meets them."""
+"""The tour, as a user meets it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import Studio
-from tests.e2e.pages import infotext, number, opened, picture, set_number
+from tests.e2e.pages import infotext, number, opened
 
 
 def test_a_stop_fills_the_form_and_its_image_comes(page: Page) -> None:
@@ -59,6 +58,15 @@ def test_the_tour_stays_closed_until_it_is_asked_for_by_keyboard_too(page: Page)
     expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(re.compile("ink_wash_0000"))
 
 
+def test_from_another_tab_it_opens_where_it_stands(page: Page) -> None:
+    opened(page)
+    tour = page.get_by_role("region", name="Tour")
+    tour.get_by_role("button", name="Close the tour").click()
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(tour.get_by_role("button", name="Words")).to_be_focused()
+
+
 def test_on_a_phone_the_tour_overflows_nothing(browser: Browser, base_url: str) -> None:
     context = browser.new_context(base_url=base_url, viewport={"width": 390, "height": 844}, has_touch=True)
     phone = context.new_page()
@@ -66,46 +74,6 @@ def test_on_a_phone_the_tour_overflows_nothing(browser: Browser, base_url: str) 
     phone.get_by_role("button", name="Words").tap()
     expect(phone.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a lighthouse")
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    tour, settings = (phone.locator(place).bounding_box() for place in ("#tour", "#settings"))
+    assert tour and settings and tour["y"] < settings["y"]
     context.close()
-
-
-def test_every_image_of_the_session_stays_within_reach(page: Page, studio: Studio) -> None:
-    prompt = opened(page)
-    for name, value in (("Steps", "2"), ("Batch count", "2")):
-        set_number(page, name, value)
-    for seed, words in (("50", "the first pair"), ("60", "the second pair")):
-        page.get_by_role("spinbutton", name="Seed").fill(seed)
-        page.get_by_role("spinbutton", name="Seed").press("Tab")
-        prompt.fill(words)
-        prompt.press("Control+Enter")
-        expect(infotext(page)).to_contain_text(words)
-    page.get_by_role("button", name="Earlier image 4, seed 51").click()
-    expect(infotext(page)).to_contain_text("the first pair")
-    expect(infotext(page)).to_contain_text("Seed: 51")
-    page.get_by_role("button", name="Restore the settings of the last image").click()
-    expect(prompt).to_have_value("the first pair")
-    page.keyboard.press("Escape")
-    prompt.fill("explode")
-    prompt.press("Control+Enter")
-    expect(page.locator("#explanation .notice")).to_contain_text("no network named")
-    page.reload()
-    expect(infotext(page)).to_contain_text("the second pair")
-    expect(picture(page)).to_be_visible()
-
-
-def test_an_earlier_image_can_be_looked_at_while_the_next_is_made(page: Page, studio: Studio) -> None:
-    prompt = opened(page)
-    set_number(page, "Steps", "4")
-    prompt.fill("done before")
-    prompt.press("Control+Enter")
-    expect(infotext(page)).to_contain_text("done before")
-    prompt.fill("still at it, hold")
-    with studio.held():
-        prompt.press("Control+Enter")
-        expect(page.get_by_alt_text("The image being made")).to_be_visible()
-        page.get_by_role("button", name=re.compile("^Image 1, seed")).click()
-        expect(page.get_by_alt_text("The image being made")).to_be_hidden()
-        expect(picture(page)).to_be_visible()
-        page.get_by_role("button", name="The image being made").click()
-        expect(page.get_by_alt_text("The image being made")).to_be_visible()
-    expect(infotext(page)).to_contain_text("still at it")

@@ -18,12 +18,12 @@ from app.settings import SettingsStore
 from tests.diffusion.models import saved, sd15_pipeline
 
 
-def write_lora(path: Path, model: nn.Module, prefix: str, *, seed: int, size: float = 0.5) -> Path:
-    """A kohya LoRA of rank 2 on every attention projection of `model`, large enough to be seen."""
+def write_lora(path: Path, model: nn.Module, prefix: str, *, seed: int, size: float = 0.5, part: str = "attn") -> Path:
+    """A kohya LoRA of rank 2 on every linear layer of `model` in a `part`, large enough to be seen."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and ("attn" in name):
+        if isinstance(module, nn.Linear) and part in name:
             key = f"{prefix}_{name.replace('.', '_')}"
             tensors[f"{key}.lora_down.weight"] = torch.randn(2, module.in_features, generator=generator) * size
             tensors[f"{key}.lora_up.weight"] = torch.randn(module.out_features, 2, generator=generator) * size

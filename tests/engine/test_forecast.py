@@ -51,7 +51,7 @@ def library(tmp_path: Path) -> Library:
 def told(forecasts: Forecasts, library: Library, checkpoint: str, name: str, kind: str = "lora") -> Answer:
     """The answer, once it is there."""
     file, model = library.networks.find(name), library.checkpoints.find(checkpoint)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while (answer := forecasts.of(model, kind, file)) is None:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from app.diffusion import sampling
+from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.decoding import decode
 from app.diffusion.device import CPU
 from app.diffusion.encoding import encode_picture
 from app.engine import passes
 from app.engine.clock import Clock
 from app.engine.engine import Engine
+from app.engine.generator import StudioGenerator
 from app.engine.jobs import Control
 from app.engine.library import Library
 from app.engine.model import LoadedModel, ModelHolder
 from app.engine.passes import Painter
 from app.engine.prompts import prepare
 from app.engine.reading import read_prompts, refuse
+from app.errors import RequestError
 from app.generation.infotext import parse_infotext
 from app.generation.request import GenerationRequest
 from app.generation.result import GenerationResult, Progress
+from app.plugins import Extensions
 from app.settings import SettingsStore
+from tests.diffusion.models import sd15_pipeline
+from tests.diffusion.test_flow import sd3_pipeline
+from tests.engine.conftest import write_lora
 
 CAT = GenerationRequest(prompt="a cat", seed=3, steps=4, width=32, height=32, sampler="Euler", cfg_scale=3.0)
 LARGER = replace(CAT, hires_scale=1.5, hires_steps=3, denoising_strength=0.6)
@@ -39,6 +50,7 @@ FROM_PICTURE = replace(CAT, init_image=PICTURE, steps=8, denoising_strength=0.5)
 Trace = list[list[Tensor]]
 """By pass, the latents after each of its steps."""
 Traced = Callable[..., Trace]
+Shelve = Callable[[Any], str]
 
 
 @pytest.fixture
@@ -73,6 +85,19 @@ def traced(library: Library, settings: SettingsStore, monkeypatch: pytest.Monkey
 @pytest.fixture
 def model(library: Library) -> LoadedModel:
     return ModelHolder(library).model("small", "Automatic", CPU)
+
+
+@pytest.fixture
+def shelved(models: Path) -> Iterator[Shelve]:
+    """Puts a pipeline among the checkpoints, for one test, and tells its name."""
+    folder = models / "checkpoints" / "special"
+
+    def shelved(pipeline: Any) -> str:
+        pipeline.save_pretrained(folder)
+        return folder.name
+
+    yield shelved
+    shutil.rmtree(folder)
 
 
 def made(engine: Engine, request: GenerationRequest) -> GenerationResult:
@@ -217,3 +242,106 @@ def test_an_interrupt_in_either_pass_keeps_the_picture_as_it_stands(
     assert job.wait(60) and job.state == "interrupted" and job.result
     (image,) = job.result.images
     assert image.image.size == (side, side) and "Interrupted after step" in image.infotext
+
+
+def test_a_second_pass_of_a_size_the_model_does_not_make_is_refused_before_anything_runs(
+    engine: Engine, shelved: Shelve
+) -> None:
+    pipeline = sd3_pipeline()
+    config = {**pipeline.vae.config, "block_out_channels": (8,) * 4}
+    config |= {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    pipeline.vae = AutoencoderKL.from_config(config)
+    flow = replace(LARGER, checkpoint=shelved(pipeline), steps=1, hires_steps=1)
+    job = engine.submit(replace(flow, hires_scale=1.25))
+    assert job.wait(120) and isinstance(job.error, RequestError)
+    assert job.error.where == "hires_scale" and "40 × 40" in job.error.message
+    assert job.progress.state == "loading" and job.progress.step == 0
+    assert made(engine, flow).images[0].image.size == (48, 48)
+
+
+def test_memory_that_runs_out_in_the_second_pass_is_met_thriftily_and_said(
+    settings: SettingsStore, library: Library
+) -> None:
+    request = replace(LARGER, prompt="a cat <lora:ink:1>", hires_steps=2)
+    settings.change({"previews.every": 0})
+
+    def generated() -> tuple[GenerationResult, list[Progress]]:
+        news: list[Progress] = []
+        generator = StudioGenerator(settings, library, Extensions())
+        return generator.run(request, news.append, Control(), lambda image: image), news
+
+    with Small(side=40):
+        result, news = generated()
+    (problem,) = result.problems
+    assert problem.level == "warning" and "out of memory while decoding" in problem.message
+    assert news[-1].step == news[-1].steps == 4 + 2 and not result.interrupted
+    settings.change({"device.vae_tiling": True})
+    tiled, _ = generated()
+    (image,), (expected,) = result.images, tiled.images
+    assert not tiled.problems and image.infotext == expected.infotext
+    assert (np.asarray(image.image) == np.asarray(expected.image)).all()
+
+
+class Small(TorchDispatchMode):
+    """A device that has no room for a convolution over pictures wider than `side`."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self._side = side
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution.default and args[0].shape[-1] > self._side:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def inpainting(models: Path, engine: Engine, shelved: Shelve) -> Iterator[str]:
+    """A checkpoint whose UNet also takes a mask and a masked picture; `glaze` is a network on its VAE."""
+    pipeline = sd15_pipeline()
+    torch.manual_seed(4)
+    pipeline.unet = UNet2DConditionModel.from_config({**pipeline.unet.config, "in_channels": 9})
+    glaze = write_lora(models / "loras" / "glaze.safetensors", pipeline.vae, "lora_vae", seed=4, part="attentions")
+    engine.library.networks.refresh()
+    yield shelved(pipeline)
+    glaze.unlink()
+
+
+def test_a_model_for_inpainting_begins_with_the_picture_like_any_other(engine: Engine, inpainting: str) -> None:
+    request = replace(FROM_PICTURE, checkpoint=inpainting)
+    kept = pixels(engine, replace(request, denoising_strength=0)).astype(int)
+    little, much = (
+        np.abs(pixels(engine, replace(request, denoising_strength=strength)).astype(int) - kept).mean()
+        for strength in (0.1, 1.0)
+    )
+    assert 0 < little < much
+    other = replace(request, init_image=PICTURE.rotate(90).point(lambda level: 255 - level))
+    assert (pixels(engine, request) != pixels(engine, other)).any()
+
+
+def test_a_network_on_the_vae_is_gone_with_its_tag_where_a_model_for_inpainting_is_shown_its_mask(
+    engine: Engine, inpainting: str
+) -> None:
+    request = replace(CAT, checkpoint=inpainting)
+    base = pixels(engine, request)
+    assert (pixels(engine, replace(request, prompt="a cat <lora:glaze:1>")) != base).any()
+    assert (pixels(engine, request) == base).all()
+
+
+def test_components_are_on_the_device_before_their_weights_are_written(
+    settings: SettingsStore, library: Library, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[frozenset[str]] = []
+    plain = Checkpoint.at_work
+
+    def watched(checkpoint: Checkpoint, *names: str) -> Any:
+        written = {name.split(".")[0] for name in model.patcher.touched}
+        moved.append(frozenset(names) - written)
+        return plain(checkpoint, *names)
+
+    monkeypatch.setattr(Checkpoint, "at_work", watched)
+    reading = read_prompts(replace(CAT, prompt="a cat <lora:ink:1> <lora:words:1>"), library, settings.current.networks)
+    prepared = prepare(reading, model, settings.current.networks)
+    Painter(model, Clock(lambda progress: None, Control()), 0, lambda problem: None).paint(prepared)
+    untouched = [names for names in moved if names]
+    assert untouched[:2] == [frozenset({"text_encoder"}), frozenset({"unet"})]

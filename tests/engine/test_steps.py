@@ -13,6 +13,7 @@ from torch import Tensor
 
 from app.diffusion.conditioning import Conditioning
 from app.diffusion.device import CPU
+from app.diffusion.samplers import SAMPLERS
 from app.diffusion.sampling import sample
 from app.engine.engine import Engine
 from app.engine.library import Library
@@ -74,9 +75,6 @@ def first_difference(one: list[Tensor], other: list[Tensor]) -> int | None:
     """The first step after which the latents differ in any bit."""
     steps = zip(one, other, strict=True)
     return next((step for step, (a, b) in enumerate(steps, 1) if not torch.equal(a, b)), None)
-
-
-SAMPLERS = ["Euler", "Euler a", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC", "Heun"]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

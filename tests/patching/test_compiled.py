@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from app.patching.patcher import Patcher
 from app.patching.plan import PatchPlan, PlannedPatch
+from tests.diffusion.models import UNET
 from tests.patching.tiny import constant, low_rank, model, network
 
 
@@ -26,6 +31,32 @@ def test_ten_changes_of_networks_recompile_nothing() -> None:
         patcher.restore()
         torch.testing.assert_close(compiled(x), live["unet"](x))
     assert counter.frame_count == 1
+
+
+@pytest.mark.skipif(
+    not os.environ.get("PATCHBAY_SLOW") or shutil.which("g++") is None,
+    reason="compiles a UNet in C++: set PATCHBAY_SLOW, where there is a compiler",
+)
+def test_a_unet_compiled_to_machine_code_follows_ten_changes_of_networks() -> None:
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET, cross_attention_dim=16).requires_grad_(False)
+    layers = {f"unet.{name}": part for name, part in unet.named_parameters() if part.dim() == 2 and "attn" in name}
+    x, text = torch.randn(2, 4, 8, 8), torch.randn(2, 7, 16)
+    patcher = Patcher({"unet": unet})
+    compiled = torch.compile(unet)
+    base = unet(x, 500, text).sample
+    with torch.no_grad(), torch._dynamo.config.patch(error_on_recompile=True):
+        for turn in range(10):
+            patches = {
+                name: (PlannedPatch(low_rank(tuple(part.shape)), (1.0 - turn / 20,)),) for name, part in layers.items()
+            }
+            with patcher.patched(PatchPlan(1, patches)):
+                expected = unet(x, 500, text).sample
+                torch.testing.assert_close(compiled(x, 500, text).sample, expected, rtol=1e-3, atol=1e-4)
+                assert not torch.allclose(expected, base, rtol=1e-2, atol=1e-3)
+        patcher.restore()
+        torch.testing.assert_close(compiled(x, 500, text).sample, base, rtol=1e-3, atol=1e-4)
 
 
 def test_strengths_applied_beside_a_layer_recompile_nothing() -> None:

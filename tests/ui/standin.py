@@ -18,14 +18,15 @@ from app.engine.library import Library
 from app.errors import PromptError
 from app.generation.infotext import format_infotext
 from app.generation.request import GenerationRequest
-from app.generation.result import GeneratedImage, GenerationResult, Progress
+from app.generation.result import GeneratedImage, GenerationResult, NetworkUse, Progress
+from app.prompt.edit import tags
 from app.server.application import application
 from app.settings import SettingsStore
 from tests.ui.network_files import write_library, write_tour
 
 
 class Painter:
-    """Paints by seed. A prompt with "explode" fails, as a missing network would."""
+    """Paints by seed, and says that it used every network. A prompt with "explode" fails, as a missing one would."""
 
     def __init__(self, hold: Path, step_seconds: float) -> None:
         self._held = hold
@@ -59,7 +60,8 @@ class Painter:
             if control.interrupted:
                 break
         seconds = time.monotonic() - started
-        return GenerationResult(request, tuple(made), interrupted=control.interrupted, seconds=seconds)
+        uses = tuple(NetworkUse(tag.name, tag.kind, "", "unknown", 1, 0, 0, {}) for tag in tags(request.prompt))
+        return GenerationResult(request, tuple(made), uses, interrupted=control.interrupted, seconds=seconds)
 
     def _hold(self, step: int, request: GenerationRequest, control: Control) -> None:
         """The middle step of a prompt with "hold" lasts until the file `hold` is gone."""

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.ui.network_files import lora_bytes
+from tests.ui.network_page import cards
 from tests.ui.standin import painting_studio
 
 
@@ -36,11 +37,6 @@ def tab(studio_folder: Path) -> Iterator[TestClient]:
     with TestClient(painting_studio(studio_folder, 0.0), base_url="http://localhost") as client:
         client.get("/")
         yield client
-
-
-def cards(tab: TestClient) -> dict[str, dict[str, object]]:
-    """The cards by name."""
-    return {card["name"]: card for card in tab.get("/app/networks.json").json()["cards"]}
 
 
 def test_two_files_of_one_name_are_two_cards_with_tags_of_their_own(tab: TestClient) -> None:

@@ -1,21 +1,17 @@
 // One network as a card: its picture, name, base model, trigger words, strength, and a star.
 
+import { baseName } from "./bases.js";
 import { element } from "./dom.js";
 import { favour } from "./library.js";
 
-const NAMES = { sd15: "SD 1.5", sd2: "SD 2", sdxl: "SDXL", "sdxl-refiner": "Refiner", sd3: "SD 3", flux: "Flux", chroma: "Chroma" };
-
-/** The name of a base model as people write it. */
-export const baseName = (base) => NAMES[base] ?? (base === "unknown" ? "?" : base);
-
-/** The card; `shown` has its index, of how many, whether it is in use, for which other base it is, and what it does. */
+/** The card; `shown` tells whether it is in use and which other base the checkpoint has, and does what its buttons say. */
 export function networkCard(card, shown) {
   const verb = { checkpoint: "Use", vae: "Use" }[card.kind] ?? (shown.isActive ? "Remove" : "Add");
-  const pick = element("button", { type: "button", className: "pick", "data-index": shown.index, "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
+  const pick = element("button", { type: "button", className: "pick", "aria-pressed": String(shown.isActive), "aria-label": `${verb} ${card.name}` });
   pick.append(picture(card));
   pick.addEventListener("click", shown.onPick);
   const words = card.words.slice(0, 3).map((word) => element("span", { className: "chip", textContent: word }));
-  const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem", "aria-setsize": shown.count, "aria-posinset": shown.index + 1 },
+  const made = element("div", { className: `card${shown.isActive ? " active" : ""}${shown.otherBase ? " other" : ""}`, role: "listitem" },
     pick,
     ...(card.kind === "style" ? [] : [
       element("span", { className: `badge ${/^[\w-]+$/.test(card.base) ? card.base : ""}`, textContent: card.unread ? "…" : baseName(card.base) }),

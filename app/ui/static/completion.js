@@ -1,8 +1,8 @@
 // Completion in the prompt: networks after "<", arguments inside a tag, embeddings by name.
 
 import { ask, element, replaceText } from "./dom.js";
-import { networkCards } from "./library.js";
-import { baseName } from "./cards.js";
+import { additions, networkCards } from "./library.js";
+import { baseName } from "./bases.js";
 
 const MOST = 24;
 const ARGUMENTS = [
@@ -24,6 +24,7 @@ const SHARED_STYLE = [
   "paddingTop", "paddingRight", "paddingBottom", "paddingLeft",
   "fontStyle", "fontWeight", "fontSize", "fontFamily", "lineHeight", "letterSpacing", "wordSpacing", "tabSize",
 ];
+const KINDS = ["lora", "lyco", "hypernet"];
 let boxes = 0;
 
 /** Offers completions in a text box. */
@@ -63,11 +64,13 @@ export function completeIn(box, label) {
     choose(0);
   }
   function accept() {
-    const { start, text } = offers[chosen];
+    const { start, text, card } = offers[chosen];
     const rest = box.value.slice(box.selectionStart).match(/^[^\s,<>]*>/)?.[0] ?? "";
     const end = box.selectionStart + (text.includes(">") ? rest.length : 0);
     close();
     replaceText(box, start, end, text);
+    // A click on its card takes away what was added here as it does what a click has added.
+    if (card) additions.set(card, { before: "", after: card.writes.length ? ` ${card.writes.join(", ")}` : "", words: card.writes, negative: "" });
     close();
   }
 
@@ -99,9 +102,9 @@ export function completeIn(box, label) {
 
 /** What may follow the text before the cursor: {start, text, label, note, picture}. */
 async function offersFor(before) {
-  const network = before.match(/<(?:(?:lora|lyco):)?([^:<>\n]*)$/i);
-  if (network) return networkOffers(network[1], network.index);
-  const argument = before.match(/<(?:lora|lyco):(?:"[^"\n]*"|[^:<>\n]+)(?::[^:<>\n]*)*:([a-z]*)$/i);
+  const network = before.match(/<(?:([a-z][\w-]*):)?([^:<>\n]*)$/i);
+  if (network) return networkOffers(network[1]?.toLowerCase() ?? "", network[2], network.index);
+  const argument = before.match(/<[a-z][\w-]*:(?:"[^"\n]*"|[^:<>\n]+)(?::[^:<>\n]*)*:([a-z]*)$/i);
   if (argument) {
     const typed = argument[1].toLowerCase();
     const start = before.length - typed.length;
@@ -133,15 +136,19 @@ async function wordOffers(typed, before) {
 
 const shortCount = (count) => (count >= 1e6 ? `${(count / 1e6).toFixed(1)}M` : count >= 1e3 ? `${Math.round(count / 1e3)}k` : count ? String(count) : "");
 
-async function networkOffers(query, start) {
+/** Networks for a tag of a kind; after "<" alone of every kind, whose name may be what is being typed. */
+async function networkOffers(kind, query, start) {
   const typed = query.toLowerCase();
-  if (/^(l|lo|lor|lora|ly|lyc|lyco)$/.test(typed)) return networkOffers("", start);
+  if (!kind && typed && KINDS.some((name) => name.startsWith(typed))) return networkOffers("", "", start);
   const words = typed.split(/\s+/).filter(Boolean);
-  const fitting = (await networkCards()).filter((card) => card.kind === "lora" && words.every((word) => card.haystack.includes(word)));
+  const wanted = { "": ["lora", "hypernetwork"], hypernet: ["hypernetwork"] }[kind] ?? ["lora"];
+  const fitting = (await networkCards()).filter((card) => wanted.includes(card.kind) && words.every((word) => card.haystack.includes(word)));
   const rank = (card) => (card.bare.toLowerCase().startsWith(typed) ? 0 : card.name.toLowerCase().includes(typed) ? 1 : 2);
+  const prefix = ["", "lora", "lyco", "hypernet"].includes(kind) ? "" : kind;
   return fitting.toSorted((one, other) => rank(one) - rank(other)).slice(0, MOST).map((card) => ({
     start,
-    text: [card.add, card.writes.join(", ")].filter(Boolean).join(" "),
+    card,
+    text: [prefix ? card.add.replace("lora", () => prefix) : card.add, card.writes.join(", ")].filter(Boolean).join(" "),
     label: card.name,
     note: [baseName(card.base), ...card.words.slice(0, 2)].join(" · "),
     picture: card.picture,

@@ -4,7 +4,7 @@ import { drawn, element } from "./dom.js";
 
 const WIDTH = 320;
 const HEIGHT = 96;
-const MARGIN = { x: 10, y: 12 };
+const MARGIN = { x: 22, y: 12 };
 const VALUE_STEP = 0.05;
 const STEPS = "#txt2img_steps input[type=number]";
 

@@ -1,11 +1,14 @@
 // Everything about one network: what it says of itself, its training words, the notes beside it, and its files.
 
+import { baseName } from "./bases.js";
+import { copyText } from "./copying.js";
 import { ask, element, send } from "./dom.js";
 import { cardRoute } from "./library.js";
 import { styleForm } from "./styles.js";
 
-const SHOWN_WORDS = 60;
+const SHOWN_WORDS = 24;
 const LONGEST_SHOWN = 2000;
+const LONG = 34;
 const NOTES = [
   ["activation_text", "activation text", "Activation text", "Added with the tag instead of the trigger words"],
   ["negative_text", "negative text", "Negative text", "Added to the negative prompt"],
@@ -35,11 +38,13 @@ export async function showDetails(dialog, card, onChange, picker) {
   }
   body.replaceChildren(
     ...top(card, told),
-    facts(factsOf(card, told)),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
-    ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker),
-    ...wordChips("Trained on", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker),
+    ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker, told.trigger_source === "training tags" ? written : String),
+    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}), picker, written),
     ...randomPrompt(told, picker),
+    element("h3", { textContent: "The file" }),
+    facts(factsOf(card, told)),
+    element("h3", { textContent: "Your notes" }),
     notesForm(card, told, onChange),
     fileTools(dialog, card, onChange, picker),
     metadata(told),
@@ -53,12 +58,13 @@ function top(card, told) {
 }
 
 function factsOf(card, told) {
-  const training = Object.entries(told.training ?? {}).map(([key, value]) => [key.replaceAll("_", " "), String(value)]);
+  const known = new Set(["rank", "alpha", "base_model_version"]);
+  const training = Object.entries(told.training ?? {}).filter(([key]) => !known.has(key)).map(([key, value]) => [titled(key), String(value)]);
   const counted = (counts) => Object.entries(counts ?? {}).map(([name, count]) => `${name} ×${count}`).join(", ");
   return [
     ["Adds", card.add],
-    ["Title", told.title],
-    ["Base model", `${told.base_model} — ${told.reason}`],
+    ["Title", told.title === card.bare ? "" : told.title],
+    ["Made for", `${baseName(told.base_model)}: ${told.reason}`],
     ["Algorithm", counted(told.algorithms)],
     ["Rank", counted(told.ranks)],
     ["Alpha", counted(told.alphas)],
@@ -76,25 +82,41 @@ function factsOf(card, told) {
   ].filter(([, value]) => value);
 }
 
+/** A list of facts; long ones take the whole width. */
 function facts(pairs) {
-  const rows = pairs.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]);
+  const rows = pairs.map(([name, value]) => element("div", { className: value.length > LONG ? "long" : "" },
+    element("dt", { textContent: name }), element("dd", { textContent: value })));
   return element("dl", { className: "facts" }, ...rows);
 }
 
+const titled = (key) => `${key[0]?.toUpperCase() ?? ""}${key.slice(1).replaceAll("_", " ")}`;
+
+/** A word of captions as a prompt writes it: its brackets are brackets. */
+const written = (word) => word.replace(/[()[\]\\]/g, "\\$&");
+
 /** Words with how often they were seen in training; a click puts one into the prompt or takes it out. */
-function wordChips(title, words, picker) {
+function wordChips(title, words, picker, inPrompt) {
   if (!words.length) return [];
   const chips = words.map(([word, count]) => {
-    const chip = element("button", { type: "button", className: "chip", "aria-pressed": String(picker.hasWord(word)) }, word);
+    const chip = element("button", { type: "button", className: "chip", "aria-pressed": String(picker.hasWord(inPrompt(word))) }, word);
     if (count) chip.append(" ", element("small", { textContent: count }));
     chip.addEventListener("click", async () => {
-      const isAdded = await picker.toggleWord(word);
+      const isAdded = await picker.toggleWord(inPrompt(word));
       chip.setAttribute("aria-pressed", String(isAdded));
       chip.focus();
     });
     return chip;
   });
-  return [element("h3", { textContent: title }), element("div", { className: "chips" }, ...chips)];
+  const place = element("div", { className: "chips" }, ...chips.slice(0, SHOWN_WORDS));
+  if (chips.length > SHOWN_WORDS) {
+    const more = element("button", { type: "button", className: "tool", textContent: `All ${chips.length}` });
+    more.addEventListener("click", () => {
+      place.replaceChildren(...chips);
+      chips[SHOWN_WORDS].focus();
+    });
+    place.append(more);
+  }
+  return [element("h3", { textContent: title }), place];
 }
 
 /** A prompt drawn from the training's frequencies: each word as often as it stood in the captions. */
@@ -106,7 +128,7 @@ function randomPrompt(told, picker) {
   const draw = element("button", { type: "button", className: "tool", textContent: "Draw a prompt from the training words" });
   const use = element("button", { type: "button", className: "tool", textContent: "Put it in the prompt", hidden: true });
   draw.addEventListener("click", () => {
-    made.textContent = words.filter(([, count]) => Math.random() * most < count).slice(0, 40).map(([word]) => word).join(", ");
+    made.textContent = words.filter(([, count]) => Math.random() * most < count).slice(0, 40).map(([word]) => written(word)).join(", ");
     use.hidden = false;
   });
   use.addEventListener("click", async () => {
@@ -185,7 +207,13 @@ function fileTools(dialog, card, onChange, picker) {
 function metadata(told) {
   const pairs = Object.entries(told.metadata ?? {}).map(([key, value]) => [key, value.slice(0, LONGEST_SHOWN)]);
   const more = element("details", {}, element("summary", { textContent: `Metadata (${pairs.length})` }));
-  more.append(pairs.length ? facts(pairs) : element("p", { textContent: "This file carries none." }));
+  if (!pairs.length) {
+    more.append(element("p", { textContent: "This file carries none." }));
+    return more;
+  }
+  const copy = element("button", { type: "button", className: "tool", textContent: "Copy all of it" });
+  copy.addEventListener("click", () => copyText(copy, JSON.stringify(told.metadata, null, 1)));
+  more.append(element("div", { className: "tools" }, copy), facts(pairs));
   return more;
 }
 

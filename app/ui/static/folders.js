@@ -32,7 +32,7 @@ export function folderTree(place, onChoose) {
     const made = element("div", {
       role: "treeitem", tabIndex: folder === current ? 0 : -1, "data-folder": folder, title: folder,
       "aria-level": node.level, "aria-setsize": node.of, "aria-posinset": node.place, "aria-selected": String(folder === chosen),
-      className: count ? "" : "none",
+      className: count ? "" : "vacant",
     });
     made.style.setProperty("--level", node.level - 1);
     if (node.children && folder) made.setAttribute("aria-expanded", String(unfolded.has(folder)));
@@ -93,6 +93,12 @@ export function folderTree(place, onChoose) {
   }
 
   place.addEventListener("keydown", walk);
+  place.addEventListener("focusin", (event) => {
+    if (event.target.dataset.folder === undefined || event.target.dataset.folder === current) return;
+    item(current)?.setAttribute("tabindex", "-1");
+    current = event.target.dataset.folder;
+    event.target.setAttribute("tabindex", "0");
+  });
   place.addEventListener("click", (event) => {
     const clicked = event.target.closest("[role=treeitem]");
     if (!clicked) return;
@@ -119,7 +125,7 @@ export function folderTree(place, onChoose) {
       for (const child of place.children) {
         const count = counts.get(child.dataset.folder) ?? 0;
         child.lastChild.textContent = String(count);
-        child.classList.toggle("none", !count);
+        child.classList.toggle("vacant", !count);
       }
     },
     chosen: () => chosen,

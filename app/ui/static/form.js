@@ -5,11 +5,14 @@ import { ask, send } from "./dom.js";
 const KEY = "patchbay.form";
 const VERSION = 1;
 const BLOCK = 64;
+/** Milliseconds within which two tellings are of one choice. */
+const ONE_CHOICE = 500;
 
 let pending = null;
 let latest = {};
 /** The usual size of the checkpoint in the form, as a promise. */
 let sizeOf = null;
+let adopting = null;
 let lastResult = () => null;
 let say = () => {};
 
@@ -42,6 +45,7 @@ export async function generate(values, names) {
 export function remember(values, names) {
   if (!whenRecalled.done) return;
   latest = paired(names, values);
+  noteHires();
   try {
     localStorage.setItem(KEY, JSON.stringify({ version: VERSION, fields: latest }));
   } catch { /* no room, or private browsing: the form is simply not kept */ }
@@ -58,7 +62,15 @@ export function recall(values, names) {
   const recalled = filled(names, values, kept);
   latest = paired(names, recalled);
   sizeOf = sized(latest.checkpoint);
+  noteHires();
   return recalled;
+}
+
+/** A second pass is told on its closed drawer too: it takes longer than the first. */
+function noteHires() {
+  const { hires_scale: scale, width, height } = latest;
+  const label = document.querySelector("#txt2img_hr button.label-wrap span");
+  if (label) label.dataset.note = scale > 1 ? `×${scale}: ${Math.round(width * scale)} × ${Math.round(height * scale)}` : "off";
 }
 
 /** The fields of the form by name, as they are now. */
@@ -75,11 +87,20 @@ export async function takeRestored(values, names) {
 }
 
 /** The size of the checkpoint that was chosen, where the form has the size of the one before; else its own. */
-export async function adoptSize([checkpoint, width, height]) {
+export function adoptSize([checkpoint, width, height]) {
+  // Gradio tells of one choice twice; both times the answer is the first one's.
+  if (adopting?.checkpoint === checkpoint) return adopting.size;
+  const mine = { checkpoint, size: sizeAfter(checkpoint, width, height) };
+  adopting = mine;
+  mine.size.finally(() => setTimeout(() => { if (adopting === mine) adopting = null; }, ONE_CHOICE));
+  return mine.size;
+}
+
+async function sizeAfter(checkpoint, width, height) {
   const before = sizeOf;
   sizeOf = sized(checkpoint);
   const [old, fresh] = await Promise.all([before, sizeOf]);
-  const isUsual = old && fresh?.ok && old.width === width && old.height === height;
+  const isUsual = old && fresh.ok && old.width === width && old.height === height;
   return isUsual ? [fresh.width, fresh.height] : [width, height];
 }
 

@@ -4,7 +4,7 @@ const GAP = 8;
 const UNDER_PICTURE = 78;
 const NARROWEST = 110;
 
-/** Draws the rows in view and two more; the scrollbar is that of all of them. `draw(card, index, count, isCurrent)`. */
+/** Draws the rows in view and two more with `draw(card)`; the scrollbar is that of all of them. */
 export function cardGrid(viewport, draw) {
   const [sizer, shownRows] = [viewport.querySelector(".sizer"), viewport.querySelector(".window")];
   let [cardWidth, rowHeight] = [160, 0];
@@ -12,9 +12,12 @@ export function cardGrid(viewport, draw) {
   let drawn = "";
   let columns = 1;
   let current = 0;
+  let kept = new Map();
 
   const at = (index) => shownRows.querySelector(`[data-index="${index}"]`);
+  /** Draw every card anew: what is shown of them has changed. */
   function redraw() {
+    kept = new Map();
     drawn = "";
     update();
   }
@@ -33,9 +36,17 @@ export function cardGrid(viewport, draw) {
     shownRows.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const focused = shownRows.contains(document.activeElement) ? Number(document.activeElement.dataset.index ?? -1) : -1;
     const inView = cards.slice(first * columns, last * columns);
-    shownRows.replaceChildren(...inView.map((card, index) => draw(card, first * columns + index, cards.length)));
+    // A card that was in view is the same element still: its picture does not blink.
+    kept = new Map(inView.map((card) => [card, kept.get(card) ?? draw(card)]));
+    inView.forEach((card, place) => number(kept.get(card), first * columns + place));
+    shownRows.replaceChildren(...kept.values());
     markCurrent();
     if (focused >= 0) at(focused)?.focus({ preventScroll: true });
+  }
+  function number(node, index) {
+    node.querySelector(".pick").dataset.index = index;
+    node.setAttribute("aria-setsize", cards.length);
+    node.setAttribute("aria-posinset", index + 1);
   }
   /** One card's buttons can be reached by Tab: the one last used, or the first in view. */
   function markCurrent() {
@@ -78,7 +89,8 @@ export function cardGrid(viewport, draw) {
     show(list, stay = false) {
       cards = list;
       if (!stay) [viewport.scrollTop, current] = [0, 0];
-      redraw();
+      drawn = "";
+      update();
     },
     /** Cards at least `width` pixels wide. */
     resize(width) {
@@ -87,6 +99,7 @@ export function cardGrid(viewport, draw) {
       viewport.style.setProperty("--card-height", `${rowHeight - GAP}px`);
     },
     focus: go,
+    focusCard: (card) => go(cards.indexOf(card)),
     redraw,
   };
 }

@@ -1,5 +1,6 @@
 // The cards of all networks, fetched once and shared: the grid, the completion and the list under the prompt use them.
 
+import { baseName } from "./bases.js";
 import { ask, send } from "./dom.js";
 import { styleCards } from "./styles.js";
 
@@ -31,7 +32,7 @@ async function fetched() {
     return NOTHING;
   }
   for (const card of answer.cards) {
-    card.haystack = [card.name, card.title, card.base, card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
+    card.haystack = [card.name, card.title, card.base, baseName(card.base), card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
   }
   const library = { ...answer, cards: [...answer.cards, ...styles] };
   if (library.reading) followReading(Math.max(MORE_CARDS, RESPITE * (performance.now() - began)));

@@ -1,7 +1,9 @@
 // What of a network the chosen checkpoint has a place for, as the list under the prompt tells it before generating.
 
 import { element } from "./dom.js";
-import { baseName } from "./cards.js";
+import { baseName } from "./bases.js";
+
+const SHOWN = 3;
 
 /** A mark for a row, and the sentences that stand in its panel; `follow(tag)` shows what is known of a tag. */
 export function matchMark() {
@@ -36,7 +38,7 @@ function described({ match }) {
   return {
     short: `${match.matched}/${total}`,
     level: "warning",
-    sentences: [`${match.matched} of ${total} modules fit ${base}; ${said}.`, `For example: ${match.examples.join(", ")}`],
+    sentences: [`${match.matched} of ${total} modules fit ${base}; ${said}.`, `For example: ${match.examples.slice(0, SHOWN).join(", ")}`],
   };
 }
 

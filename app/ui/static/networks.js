@@ -1,7 +1,8 @@
 // The Networks tab: what is searched for, filtered and sorted, as cards.
 
 import { ask, present } from "./dom.js";
-import { baseName, networkCard } from "./cards.js";
+import { baseName } from "./bases.js";
+import { networkCard } from "./cards.js";
 import { showDetails } from "./details.js";
 import { folderTree } from "./folders.js";
 import { cardGrid } from "./grid.js";
@@ -25,16 +26,14 @@ export async function showNetworks(picker, watch) {
   let looked = Date.now();
 
   const isOther = (card) => base !== "unknown" && card.base !== "unknown" && card.base !== base && card.kind !== "checkpoint";
-  function drawCard(card, index, count) {
+  function drawCard(card) {
     return networkCard(card, {
-      index,
-      count,
       isActive: active.has(card.key),
       otherBase: isOther(card) ? base : "",
       async onPick(event) {
         await picker.toggle(card);
         // Whoever came by keyboard or finger goes on from the card; the mouse leaves the cursor in the prompt.
-        if (event.detail === 0 || event.pointerType === "touch") grid.focus(index);
+        if (event.detail === 0 || event.pointerType === "touch") grid.focusCard(card);
       },
       onDetails: () => showDetails(find(".details"), card, reload, picker),
     });
@@ -88,6 +87,7 @@ export async function showNetworks(picker, watch) {
     const name = document.querySelector("#checkpoint input")?.value;
     const answer = name ? await ask(`/app/base.json?checkpoint=${encodeURIComponent(name)}`) : { ok: false };
     base = answer.ok ? answer.base : "unknown";
+    grid.redraw();
     filter(true);
   }
 
@@ -112,6 +112,7 @@ export async function showNetworks(picker, watch) {
   new IntersectionObserver(([seen]) => seen.isIntersecting && ["last", "times"].includes(find(".sort").value) && resort()).observe(panel);
   document.querySelector("#checkpoint")?.addEventListener("focusout", () => setTimeout(askBase, 300));
   watch((keys) => {
+    if (keys.size === active.size && [...keys].every((key) => active.has(key))) return;
     active = keys;
     grid.redraw();
   });

@@ -1,16 +1,18 @@
 // Adding a network to the prompt and taking it away again, as edits that Ctrl+Z undoes. The server finds the tags.
 
-import { codePointOffsets, replaceText, send } from "./dom.js";
+import { codePointOffsets, replaceText, send, setText } from "./dom.js";
 import { fillForm } from "./form.js";
 import { additions, networkCards } from "./library.js";
 import { applyStyle } from "./styles.js";
 
+const KEPT_PAIRS = 50;
 const CHOSEN = { checkpoint: "checkpoint", vae: "vae" };
 
 /** Adds and removes networks in two text boxes; `say` tells what went wrong, `lastImage()` gives the image shown. */
 export function networkPicker(prompt, negative, say, lastImage) {
   let lastBox = prompt;
   let queue = Promise.resolve();
+  const pairs = pairedEdits(prompt, negative);
   for (const box of [prompt, negative]) box.addEventListener("focus", () => { lastBox = box; });
 
   async function toggle(card) {
@@ -43,6 +45,7 @@ export function networkPicker(prompt, negative, say, lastImage) {
     }
     changeTo(negative, answer.negative);
     changeTo(prompt, answer.prompt);
+    if (asked.negative !== answer.negative && asked.prompt !== answer.prompt) pairs.push([asked, { prompt: prompt.value, negative: negative.value }]);
     box.focus({ preventScroll: true });
     const caret = codePointOffsets(box.value)[answer.caret] ?? box.value.length;
     box.setSelectionRange(caret, caret);
@@ -83,6 +86,33 @@ export function networkPicker(prompt, negative, say, lastImage) {
       document.execCommand("undo");
     },
   };
+}
+
+/** Edits of both boxes by one click: undone or redone in one, they are in the other too. */
+function pairedEdits(prompt, negative) {
+  const pairs = [];
+  const steps = { historyUndo: ["undo", 1, 0], historyRedo: ["redo", 0, 1] };
+  /** The pair that has gone half of the way from one state to the other. */
+  const halfway = (from, to) => pairs.find((pair) => (
+    (prompt.value === pair[to].prompt && negative.value === pair[from].negative)
+    || (prompt.value === pair[from].prompt && negative.value === pair[to].negative)));
+
+  for (const box of [prompt, negative]) {
+    box.addEventListener("input", (event) => {
+      const [command, from, to] = steps[event.inputType] ?? [];
+      const pair = command && halfway(from, to);
+      if (!pair) return;
+      // The browser's history is the whole page's: the other half is the next step of it. Where not, the text is set.
+      setTimeout(() => {
+        if (halfway(from, to) !== pair) return;
+        document.execCommand(command);
+        if (prompt.value !== pair[to].prompt) setText(prompt, pair[to].prompt);
+        if (negative.value !== pair[to].negative) setText(negative, pair[to].negative);
+        prompt.focus({ preventScroll: true });
+      }, 0);
+    });
+  }
+  return { push: (pair) => pairs.unshift(pair) > KEPT_PAIRS && pairs.pop() };
 }
 
 /** Change a box's text by the one piece that differs: the cursor stays, and one Ctrl+Z takes it back. */

@@ -1,5 +1,6 @@
 // Beside the form: how far the job is, the image being made, the images made, and how.
 
+import { send } from "./dom.js";
 import { duration, galleryView } from "./gallery.js";
 
 const TITLE = "Patchbay";
@@ -39,6 +40,8 @@ export function resultsView(panel, say, showStep) {
     document.documentElement.style.setProperty("--progress", fraction);
     document.title = running ? `${Math.round(100 * fraction)} % · ${TITLE}` : TITLE;
     find(".status").textContent = status(running, waiting, queue);
+    find(".drop").hidden = !waiting.length;
+    find(".drop").textContent = waiting.length === 1 ? "Drop the one waiting" : `Drop the ${waiting.length} waiting`;
     showStep(running?.step ? ((running.step - 1) % running.stepsEach) + 1 : 0);
   }
 
@@ -63,6 +66,7 @@ export function resultsView(panel, say, showStep) {
     find(".announcement").textContent = text;
   }
 
+  find(".drop").addEventListener("click", () => send("/app/drop"));
   return {
     showState,
     showLost() {

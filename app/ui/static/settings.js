@@ -66,10 +66,10 @@ function fieldRow(field, save, reset) {
   control.input.disabled = field.locked;
   control.input.addEventListener("change", () => save(field, control.read()));
   const row = element("div", { className: "setting" },
-    element("label", { htmlFor: id }, element("span", { textContent: field.title }), element("small", { textContent: field.description })),
+    element("label", { htmlFor: id }, element("span", { textContent: field.title }), element("small", { textContent: field.description }),
+      ...(field.locked ? [element("em", { textContent: "Locked: set by the command line or the environment" })] : [])),
     control.input);
-  if (field.locked) row.append(element("em", { textContent: "Set by the command line or the environment" }));
-  else if (JSON.stringify(field.value) !== JSON.stringify(field.default)) {
+  if (!field.locked && JSON.stringify(field.value) !== JSON.stringify(field.default)) {
     const back = element("button", { type: "button", className: "tool", textContent: "Default", "aria-label": `${field.title}: back to the default` });
     back.addEventListener("click", () => reset(field));
     row.append(back);
@@ -87,7 +87,7 @@ const CONTROLS = {
     return { input, read: () => input.value };
   },
   number(field) {
-    const input = element("input", { type: "number", step: field.step, value: field.value ?? "" });
+    const input = element("input", { type: "number", step: field.step, value: field.value ?? "", placeholder: field.optional ? "automatic" : "" });
     if (field.low !== null) input.min = field.low;
     if (field.high !== null) input.max = field.high;
     return { input, read: () => (input.value === "" && field.optional ? null : Number(input.value)) };

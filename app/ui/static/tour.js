@@ -62,7 +62,9 @@ export async function showTour(prompt) {
     if (!event.target.closest("#tour_button")) return;
     if (panel.hidden) await load();
     open(panel.hidden);
-    if (!panel.hidden) find(".stop")?.focus();
+    if (panel.hidden) return;
+    document.querySelector("#tabs [role=tab]")?.click(); // it stands in the first tab, which is there at the next frame
+    requestAnimationFrame(() => requestAnimationFrame(() => find(".stop")?.focus()));
   });
 
   async function load() {
@@ -86,13 +88,13 @@ function isClosed() {
 }
 
 function stopItem(stop, onPick) {
-  const id = `stop-${stop.name}`;
-  const button = element("button", { type: "button", className: "stop", "aria-pressed": "false", "aria-labelledby": id, "aria-describedby": `${id}-about` });
+  const button = element("button", { type: "button", className: "stop", "aria-pressed": "false" });
   button.append(
     stop.picture ? element("img", { src: stop.picture, alt: "", width: 72, height: 72 }) : element("span", { className: "blank" }),
     element("span", { className: "words" },
-      element("b", { id, textContent: stop.title }),
-      element("span", { id: `${id}-about` }, element("span", { className: "line", textContent: stop.line }), element("code", { textContent: stop.prompt }))),
+      element("b", { textContent: stop.title }),
+      element("span", { className: "line", textContent: stop.line }),
+      element("code", { textContent: stop.prompt })),
   );
   button.addEventListener("click", () => onPick(stop, button));
   return element("li", {}, button);
