@@ -29,6 +29,33 @@ def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_a
     expect(prompt).to_have_value("a castle, at dusk")
 
 
+def test_a_click_that_changes_both_prompts_is_undone_and_redone_in_both(page: Page, studio: Studio) -> None:
+    folder = studio.data / "models" / "loras"
+    (folder / "paired.safetensors").write_bytes(lora_bytes())
+    (folder / "paired.json").write_text('{"activation text": "in pairs", "negative text": "alone"}')
+    prompt, negative = opened(page), page.get_by_role("textbox", name="Negative prompt")
+    prompt.fill("two cats")
+    negative.fill("ugly")
+    networks_tab(page).fill("paired")
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_role("button", name="Add paired").click()
+    added = ("two cats <lora:paired:1>, in pairs", "ugly, alone")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+Shift+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    page.get_by_role("button", name="Remove paired", exact=True).click()
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+
+
 def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
     opened(page)
     search = networks_tab(page)
@@ -82,7 +109,9 @@ def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text
 def test_completion_offers_networks_and_arguments(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("")
-    prompt.press_sequentially("a <lora:velvet_kni")
+    prompt.press_sequentially("a <")
+    expect(page.locator(".completion:visible li")).to_have_count(24)
+    prompt.press_sequentially("lora:velvet_kni")
     page.get_by_role("option", name=re.compile("velvet_knight")).first.wait_for()
     prompt.press("Tab")
     expect(prompt).to_have_value(re.compile(r"^a <lora:\S*velvet_knight_\d+:1> velvet style$"))

@@ -139,7 +139,7 @@ const shortCount = (count) => (count >= 1e6 ? `${(count / 1e6).toFixed(1)}M` : c
 /** Networks for a tag of a kind; after "<" alone of every kind, whose name may be what is being typed. */
 async function networkOffers(kind, query, start) {
   const typed = query.toLowerCase();
-  if (!kind && KINDS.some((name) => name.startsWith(typed))) return networkOffers("", "", start);
+  if (!kind && typed && KINDS.some((name) => name.startsWith(typed))) return networkOffers("", "", start);
   const words = typed.split(/\s+/).filter(Boolean);
   const wanted = { "": ["lora", "hypernetwork"], hypernet: ["hypernetwork"] }[kind] ?? ["lora"];
   const fitting = (await networkCards()).filter((card) => wanted.includes(card.kind) && words.every((word) => card.haystack.includes(word)));

@@ -1,11 +1,12 @@
 // Everything about one network: what it says of itself, its training words, the notes beside it, and its files.
 
 import { baseName } from "./bases.js";
+import { copyText } from "./copying.js";
 import { ask, element, send } from "./dom.js";
 import { cardRoute } from "./library.js";
 import { styleForm } from "./styles.js";
 
-const SHOWN_WORDS = 60;
+const SHOWN_WORDS = 24;
 const LONGEST_SHOWN = 2000;
 const LONG = 34;
 const NOTES = [
@@ -38,8 +39,8 @@ export async function showDetails(dialog, card, onChange, picker) {
   body.replaceChildren(
     ...top(card, told),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
-    ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker),
-    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker),
+    ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker, told.trigger_source === "training tags" ? written : String),
+    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}), picker, written),
     ...randomPrompt(told, picker),
     element("h3", { textContent: "The file" }),
     facts(factsOf(card, told)),
@@ -90,20 +91,32 @@ function facts(pairs) {
 
 const titled = (key) => `${key[0]?.toUpperCase() ?? ""}${key.slice(1).replaceAll("_", " ")}`;
 
+/** A word of captions as a prompt writes it: its brackets are brackets. */
+const written = (word) => word.replace(/[()[\]\\]/g, "\\$&");
+
 /** Words with how often they were seen in training; a click puts one into the prompt or takes it out. */
-function wordChips(title, words, picker) {
+function wordChips(title, words, picker, inPrompt) {
   if (!words.length) return [];
   const chips = words.map(([word, count]) => {
-    const chip = element("button", { type: "button", className: "chip", "aria-pressed": String(picker.hasWord(word)) }, word);
+    const chip = element("button", { type: "button", className: "chip", "aria-pressed": String(picker.hasWord(inPrompt(word))) }, word);
     if (count) chip.append(" ", element("small", { textContent: count }));
     chip.addEventListener("click", async () => {
-      const isAdded = await picker.toggleWord(word);
+      const isAdded = await picker.toggleWord(inPrompt(word));
       chip.setAttribute("aria-pressed", String(isAdded));
       chip.focus();
     });
     return chip;
   });
-  return [element("h3", { textContent: title }), element("div", { className: "chips" }, ...chips)];
+  const place = element("div", { className: "chips" }, ...chips.slice(0, SHOWN_WORDS));
+  if (chips.length > SHOWN_WORDS) {
+    const more = element("button", { type: "button", className: "tool", textContent: `All ${chips.length}` });
+    more.addEventListener("click", () => {
+      place.replaceChildren(...chips);
+      chips[SHOWN_WORDS].focus();
+    });
+    place.append(more);
+  }
+  return [element("h3", { textContent: title }), place];
 }
 
 /** A prompt drawn from the training's frequencies: each word as often as it stood in the captions. */
@@ -115,7 +128,7 @@ function randomPrompt(told, picker) {
   const draw = element("button", { type: "button", className: "tool", textContent: "Draw a prompt from the training words" });
   const use = element("button", { type: "button", className: "tool", textContent: "Put it in the prompt", hidden: true });
   draw.addEventListener("click", () => {
-    made.textContent = words.filter(([, count]) => Math.random() * most < count).slice(0, 40).map(([word]) => word).join(", ");
+    made.textContent = words.filter(([, count]) => Math.random() * most < count).slice(0, 40).map(([word]) => written(word)).join(", ");
     use.hidden = false;
   });
   use.addEventListener("click", async () => {
@@ -199,16 +212,8 @@ function metadata(told) {
     return more;
   }
   const copy = element("button", { type: "button", className: "tool", textContent: "Copy all of it" });
-  const said = element("span", { className: "said", role: "status" });
-  copy.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(JSON.stringify(told.metadata, null, 1));
-      said.textContent = "Copied.";
-    } catch {
-      said.textContent = "This browser copies only pages of this machine, or of https.";
-    }
-  });
-  more.append(element("div", { className: "tools" }, copy, said), facts(pairs));
+  copy.addEventListener("click", () => copyText(copy, JSON.stringify(told.metadata, null, 1)));
+  more.append(element("div", { className: "tools" }, copy), facts(pairs));
   return more;
 }
 

@@ -88,22 +88,30 @@ export function networkPicker(prompt, negative, say, lastImage) {
   };
 }
 
-/** Edits of both boxes by one click: undone and redone in the prompt, they are in the negative prompt too. */
+/** Edits of both boxes by one click: undone or redone in one, they are in the other too. */
 function pairedEdits(prompt, negative) {
   const pairs = [];
-  prompt.addEventListener("input", (event) => {
-    const [command, from, to] = { historyUndo: ["undo", 1, 0], historyRedo: ["redo", 0, 1] }[event.inputType] ?? [];
-    const pair = command && pairs.find((one) => one[to].prompt === prompt.value && one[from].negative === negative.value);
-    if (!pair || pair[to].negative === negative.value) return;
-    // The browser's own history goes on to the other box; where it does not, the text is set.
-    setTimeout(() => {
-      if (prompt.value !== pair[to].prompt || negative.value !== pair[from].negative) return;
-      document.execCommand(command);
-      if (prompt.value !== pair[to].prompt) document.execCommand(command === "undo" ? "redo" : "undo");
-      if (negative.value !== pair[to].negative) setText(negative, pair[to].negative);
-      prompt.focus({ preventScroll: true });
-    }, 0);
-  });
+  const steps = { historyUndo: ["undo", 1, 0], historyRedo: ["redo", 0, 1] };
+  /** The pair that has gone half of the way from one state to the other. */
+  const halfway = (from, to) => pairs.find((pair) => (
+    (prompt.value === pair[to].prompt && negative.value === pair[from].negative)
+    || (prompt.value === pair[from].prompt && negative.value === pair[to].negative)));
+
+  for (const box of [prompt, negative]) {
+    box.addEventListener("input", (event) => {
+      const [command, from, to] = steps[event.inputType] ?? [];
+      const pair = command && halfway(from, to);
+      if (!pair) return;
+      // The browser's history is the whole page's: the other half is the next step of it. Where not, the text is set.
+      setTimeout(() => {
+        if (halfway(from, to) !== pair) return;
+        document.execCommand(command);
+        if (prompt.value !== pair[to].prompt) setText(prompt, pair[to].prompt);
+        if (negative.value !== pair[to].negative) setText(negative, pair[to].negative);
+        prompt.focus({ preventScroll: true });
+      }, 0);
+    });
+  }
   return { push: (pair) => pairs.unshift(pair) > KEPT_PAIRS && pairs.pop() };
 }
 
