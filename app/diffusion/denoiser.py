@@ -20,6 +20,10 @@ AESTHETIC_SCORES = (6.0, 2.5)
 """What SDXL's refiner is told of the prompt's picture and the negative prompt's."""
 
 
+Side = Callable[[bool], None]
+"""Sets the weights to what the negative prompt is evaluated with, or back to what the prompt is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One evaluation that a step needs: a text, and its factor in the sum Σ factor · prediction."""
@@ -49,14 +53,19 @@ def guided(predictions: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
     return combined
 
 
-def predictions(rows: Sequence[Row], evaluate: Callable[[Sequence[Row]], Tensor]) -> list[Tensor]:
-    """What the model predicts for each row. Rows of one length of text share an evaluation.
+def predictions(
+    rows: Sequence[Row], evaluate: Callable[[Sequence[Row]], Tensor], side: Side | None = None
+) -> list[Tensor]:
+    """What the model predicts for each row. Rows of one length of text share an evaluation, of one side if it has two.
 
     `evaluate` gives the predictions of its rows behind one another, [rows · images, …].
     """
     found: dict[int, Tensor] = {}
-    for length in sorted({row.encoding.hidden.shape[0] for row in rows}):
-        group = [index for index, row in enumerate(rows) if row.encoding.hidden.shape[0] == length]
+    kinds = [(row.negative and side is not None, row.encoding.hidden.shape[0]) for row in rows]
+    for kind in sorted(set(kinds)):
+        if side:
+            side(kind[0])
+        group = [index for index, other in enumerate(kinds) if other == kind]
         output = evaluate([rows[index] for index in group]).float()
         found.update(zip(group, output.chunk(len(group)), strict=True))
     return [found[index] for index in range(len(rows))]
@@ -83,7 +92,8 @@ class Denoiser(Protocol):
     def level(self, timestep: float) -> float:
         """The level σ of a scheduler's timestep."""
 
-    def condition(self, conditioning: Conditioning) -> None: ...
+    def condition(self, conditioning: Conditioning, side: Side | None = None) -> None:
+        """With `side`, the negative prompt is evaluated apart from the prompt, each after a call."""
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """The denoised latents, float32 like x [images, channels, h, w]."""
@@ -100,6 +110,7 @@ class UNetDenoiser:
         self._size = size
         self._rows: tuple[Row, ...] = ()
         self._conditioning: Conditioning | None = None
+        self._side: Side | None = None
         self._masked = _masked_picture(checkpoint, size) if checkpoint.inpainting else None
         self.levels = NoiseLevels.of(checkpoint.scheduler_config)
 
@@ -109,7 +120,8 @@ class UNetDenoiser:
     def level(self, timestep: float) -> float:
         return self.levels.sigma(timestep)
 
-    def condition(self, conditioning: Conditioning) -> None:
+    def condition(self, conditioning: Conditioning, side: Side | None = None) -> None:
+        self._side = side
         if conditioning is not self._conditioning:
             self._conditioning = conditioning
             self._rows = guided_rows(conditioning, self._cfg_scale)
@@ -117,7 +129,7 @@ class UNetDenoiser:
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         scale = math.sqrt(sigma**2 + 1)
         evaluate = partial(self._evaluate, x / scale, self.levels.timestep(sigma))
-        predicted = guided(predictions(self._rows, evaluate), self._rows)
+        predicted = guided(predictions(self._rows, evaluate, self._side), self._rows)
         if self._checkpoint.prediction == "v_prediction":
             return x / scale**2 - predicted * (sigma / scale)
         return x - sigma * predicted

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import PATCH, Checkpoint, module_config, module_dtype
 from app.diffusion.conditioning import Conditioning
-from app.diffusion.denoiser import Row, guided, guided_rows, predictions, stacked_texts
+from app.diffusion.denoiser import Row, Side, guided, guided_rows, predictions, stacked_texts
 from app.diffusion.samplers import AUTOMATIC, Sampler
 from app.errors import RequestError
 
@@ -42,6 +42,7 @@ class FlowDenoiser:
         self._tokens = (size[0] // unit, size[1] // unit)
         self._rows: tuple[Row, ...] = ()
         self._conditioning: Conditioning | None = None
+        self._side: Side | None = None
 
     def scheduler(self, sampler: Sampler, schedule_type: str, steps: int) -> Any:
         if schedule_type not in SCHEDULE_SWITCHES:
@@ -66,14 +67,15 @@ class FlowDenoiser:
         low, high = float(config.get("base_shift", 0.5)), float(config.get("max_shift", 1.15))
         return low + (self._tokens[0] * self._tokens[1] - few) * (high - low) / (many - few)
 
-    def condition(self, conditioning: Conditioning) -> None:
+    def condition(self, conditioning: Conditioning, side: Side | None = None) -> None:
+        self._side = side
         if conditioning is not self._conditioning:
             self._conditioning = conditioning
             self._rows = guided_rows(conditioning, 1.0 if self._flux else self._cfg_scale)
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         evaluate = partial(self._flux_velocity if self._flux else self._sd3_velocity, x, sigma)
-        return x - sigma * guided(predictions(self._rows, evaluate), self._rows)
+        return x - sigma * guided(predictions(self._rows, evaluate, self._side), self._rows)
 
     def _sd3_velocity(self, x: Tensor, sigma: float, rows: Sequence[Row]) -> Tensor:
         dtype = module_dtype(self._transformer)

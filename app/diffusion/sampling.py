@@ -10,13 +10,14 @@ from torch import Tensor
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.conditioning import Conditioning
-from app.diffusion.denoiser import Denoiser, UNetDenoiser
+from app.diffusion.denoiser import Denoiser, Side, UNetDenoiser
 from app.diffusion.device import memory_errors
 from app.diffusion.flow import FlowDenoiser
 from app.diffusion.samplers import Run, Start, find_sampler
 from app.generation.request import SEED_LIMIT, GenerationRequest
 
-BeforeStep = Callable[[int], None]
+BeforeStep = Callable[[int], Side | None]
+"""Told a step; answers what changes the weights between the two prompts, where each has its own."""
 AfterStep = Callable[[int, Tensor, Tensor], bool | None]
 """Told a step, the latents after it and the picture as it stood denoised; true stops the loop."""
 
@@ -81,8 +82,8 @@ def sample(
         started = [Run(sampler, own, denoiser.level, lane) for own, lane in zip(schedulers, lanes, strict=True)]
         runs = [run.steps(denoiser, shape, device, own) for run, own in zip(started, starts, strict=True)]
         for step in range(1, made + 1):
-            before_step(step)
-            denoiser.condition(conditioning_at(step))
+            side = before_step(step)
+            denoiser.condition(conditioning_at(step), side)
             results = [next(run) for run in runs]
             latents, denoised = (torch.cat(parts) for parts in zip(*results, strict=True))
             if after_step(step, latents, denoised):

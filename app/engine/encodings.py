@@ -26,13 +26,14 @@ KEPT = 256 << 20
 class Texts:
     """What a run says: both prompts over the steps, the words they may use, and what moves the text encoders.
 
-    `networks` identifies the files behind the plan, so that equal strengths of another file are another key.
+    `plans` are what the prompt and the negative prompt are encoded under. `networks` identifies the files behind them,
+    so that equal strengths of another file are another key.
     """
 
     positive: PromptSchedule
     negative: PromptSchedule
     vocabulary: Vocabulary
-    plan: PatchPlan
+    plans: tuple[PatchPlan, PatchPlan]
     networks: Hashable
     words: Hashable
 
@@ -47,36 +48,40 @@ class Encoder:
 
     def conditionings(self, request: GenerationRequest, texts: Texts) -> tuple[Conditioning, ...]:
         """The conditioning of each step. Steps of one text and one state of the text encoders share one object."""
-        plan = texts.plan.component(*self._checkpoint.text_encoders)
-        positive, negative = _by_step(texts.positive), _by_step(texts.negative)
+        plans = [plan.component(*self._checkpoint.text_encoders) for plan in texts.plans]
+        sides = list(zip((False, True), plans, map(_by_step, (texts.positive, texts.negative)), strict=True))
         distinct: dict[Hashable, list[int]] = {}
-        for step in range(1, plan.steps + 1):
-            distinct.setdefault((plan.state(step), positive[step - 1], negative[step - 1]), []).append(step)
+        for step in range(1, plans[0].steps + 1):
+            said = tuple((plan.state(step), by_step[step - 1]) for _, plan, by_step in sides)
+            distinct.setdefault(said, []).append(step)
         found: dict[int, Conditioning] = {}
         for steps in distinct.values():
-            made = self._conditioning(request, texts, plan, steps[0])
-            found.update(dict.fromkeys(steps, made))
-        return tuple(found[step] for step in range(1, plan.steps + 1))
+            first = steps[0]
+            positive, (opposite,) = (
+                self._encoded(request, texts, plan, first, (by_step[first - 1], negative))
+                for negative, plan, by_step in sides
+            )
+            found.update(dict.fromkeys(steps, Conditioning(positive, opposite[0])))
+        return tuple(found[step] for step in range(1, plans[0].steps + 1))
 
-    def _conditioning(self, request: GenerationRequest, texts: Texts, plan: PatchPlan, step: int) -> Conditioning:
-        stages = _by_step(texts.positive)[step - 1], _by_step(texts.negative)[step - 1]
-        wanted = [(branch.text, branch.weight, False) for branch in branches(stages[0])] + [(stages[1], 1.0, True)]
-        keys = [self._key(request, texts, plan, step, text, negative) for text, _, negative in wanted]
-        known = all(key in self._known for key in keys)
-        with nullcontext() if known else self._patched(plan, *self._checkpoint.text_encoders, first=step):
-            encodings = [
-                self._known.take(key, partial(self._encode, request, texts.vocabulary, text, negative))
-                for key, (text, _, negative) in zip(keys, wanted, strict=True)
-            ]
-        weights = [weight for _, weight, negative in wanted if not negative]
-        return Conditioning(tuple(zip(encodings[:-1], weights, strict=True)), encodings[-1])
-
-    def _key(
-        self, request: GenerationRequest, texts: Texts, plan: PatchPlan, step: int, text: str, negative: bool
-    ) -> Hashable:
+    def _encoded(
+        self, request: GenerationRequest, texts: Texts, plan: PatchPlan, step: int, side: tuple[str, bool]
+    ) -> tuple[tuple[Encoding, float], ...]:
+        """A prompt at a step, branch by branch with their weights; a negative one has no branches."""
+        text, negative = side
+        wanted = [(text, 1.0)] if negative else [(branch.text, branch.weight) for branch in branches(text)]
         state = plan.state(step)
         moved = (texts.networks, state) if state else ()
-        return text, negative, request.clip_skip, request.emphasis, texts.words, moved
+        about = (negative, request.clip_skip, request.emphasis, texts.words, moved)
+        known = all((one, about) in self._known for one, _ in wanted)
+        with nullcontext() if known else self._patched(plan, *self._checkpoint.text_encoders, first=step):
+            return tuple(
+                (
+                    self._known.take((one, about), partial(self._encode, request, texts.vocabulary, one, negative)),
+                    weight,
+                )
+                for one, weight in wanted
+            )
 
     def _encode(
         self, request: GenerationRequest, vocabulary: Vocabulary, text: str, negative: bool

@@ -153,7 +153,9 @@ def infotext(request: GenerationRequest, prepared: Prepared, model: LoadedModel,
     if request.init_image is not None:
         # As the web UI takes it, so that the two agree on which picture it was.
         extras[INIT_HASH] = hashlib.md5(request.init_image.tobytes(), usedforsecurity=False).hexdigest()
-    loras = [(network.use.name, network.use.sha256) for network in prepared.bound.networks]
+    loras = dict.fromkeys(
+        (one.use.name, one.use.sha256) for one in (*prepared.bound.networks, *prepared.opposed.networks)
+    )
     if loras:
         extras["Lora hashes"] = format_hashes(loras)
     if prepared.hypernetworks.uses:

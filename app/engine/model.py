@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.diffusion.checkpoint import DENOISERS, Checkpoint
 from app.diffusion.decoding import Previewer
+from app.diffusion.denoiser import Side
 from app.diffusion.device import Placement, memory_errors, release_memory
 from app.diffusion.loading import load_checkpoint
+from app.diffusion.sampling import BeforeStep
+from app.diffusion.vae import with_vae
 from app.engine.encodings import Encoder
 from app.engine.hypernets import HypernetworkBinder
 from app.engine.library import Library, ModelFile
@@ -58,20 +61,25 @@ class LoadedModel:
             yield at
 
     @contextmanager
-    def networked(self, plan: PatchPlan, influences: Influences) -> Iterator[At]:
+    def networked(
+        self, plan: PatchPlan, influences: Influences, negative: PatchPlan | None = None
+    ) -> Iterator[BeforeStep]:
         """The denoiser under its networks of all kinds: yields `at(step)`, which sets them to what they are at a step.
 
-        The VAE is under the plan's first step meanwhile: previews are made with it, and a mask for inpainting.
+        Where the negative prompt has a plan of its own, `at` answers what changes between the two. The VAE is under the
+        plan's first step meanwhile: previews are made with it, and a mask for inpainting.
         """
         names = [name for name in DENOISERS if name in self.checkpoint.components]
         with self.patcher.patched(plan.component("vae")):
             pass  # It stays so when the block is left, wherever it is.
         hypernets = hypernetted(self.checkpoint.components, influences)
-        with self.patched(plan, *names) as patch, hypernets as influence:
+        opposite = nullcontext() if negative is None else self.patched(negative, *names)
+        with self.patched(plan, *names) as patch, opposite as oppose, hypernets as influence:
 
-            def at(step: int) -> None:
+            def at(step: int) -> Side | None:
                 patch(step)
                 influence(step)
+                return None if oppose is None else lambda negative: oppose(step) if negative else patch(step)
 
             yield at
 
@@ -91,14 +99,23 @@ class Wanted:
     placement: Placement
     memory: MemoryChoice
     stamp: tuple[int, ...]
+    vae_stamp: tuple[int, ...] = ()
+
+    def is_but_for_the_vae(self, other: Wanted | None) -> bool:
+        """Whether the other is this model with this VAE or another."""
+        return other is not None and self == replace(other, vae=self.vae, vae_stamp=self.vae_stamp)
 
 
 class ModelHolder:
-    """Holds one model. Asking for another frees it first: two do not fit where one just does."""
+    """Holds one model. Asking for another frees it first: two do not fit where one just does.
+
+    Asking for another VAE loads that alone; the checkpoint's own waits in RAM meanwhile.
+    """
 
     def __init__(self, library: Library) -> None:
         self._library = library
         self._wanted: Wanted | None = None
+        self._own: Checkpoint | None = None
         self._model: LoadedModel | None = None
 
     def model(
@@ -114,12 +131,18 @@ class ModelHolder:
             CheckpointError: there is no such checkpoint or VAE, or it cannot be read.
         """
         wanted = self._want(checkpoint, vae, placement, memory)
-        if self._model is None or wanted != self._wanted:
+        if self._model is not None and wanted == self._wanted:
+            return self._model
+        if self._own is not None and wanted.is_but_for_the_vae(self._wanted):
+            own = self._own
+            self.restore()
             self.free()
-            vae_path = wanted.vae.path if wanted.vae else None
-            loaded = load_checkpoint(wanted.checkpoint.path, placement, vae_path)
-            self._model = LoadedModel(loaded, self._library, memory)
-            self._wanted = wanted
+            own.vae.to("cpu")
+        else:
+            self.free()
+            own = load_checkpoint(wanted.checkpoint.path, placement)
+        self._own, self._wanted = own, wanted
+        self._model = LoadedModel(with_other_vae(own, wanted.vae), self._library, memory)
         return self._model
 
     @property
@@ -131,8 +154,8 @@ class ModelHolder:
 
     def free(self) -> None:
         """Drop the model and give its memory back."""
-        if self._model is not None:
-            self._model = self._wanted = None
+        if self._own is not None:
+            self._model = self._wanted = self._own = None
             release_memory()
 
     def restore(self) -> None:
@@ -143,5 +166,17 @@ class ModelHolder:
     def _want(self, checkpoint: str, vae: str, placement: Placement, memory: MemoryChoice) -> Wanted:
         file = self._library.checkpoints.find(checkpoint)
         vae_file = None if vae == "Automatic" else self._library.vaes.find(vae)
-        stamp = (*file.stamp, *(vae_file.stamp if vae_file else ()))
-        return Wanted(file, vae_file, placement, memory, stamp)
+        return Wanted(file, vae_file, placement, memory, file.stamp, vae_file.stamp if vae_file else ())
+
+
+def with_other_vae(checkpoint: Checkpoint, vae: ModelFile | None) -> Checkpoint:
+    """The checkpoint with the VAE of a file; without one, as it is.
+
+    Raises:
+        CheckpointError: the VAE cannot be read, or is for latents of another kind.
+        OutOfMemory: the memory is exhausted.
+    """
+    if vae is None:
+        return checkpoint
+    with memory_errors(checkpoint.placement, f"loading {vae.name}"):
+        return with_vae(checkpoint, vae.path)

@@ -103,7 +103,8 @@ class Painter:
 
         with clock.part("encoding"):
             conditionings = self.model.encoder.conditionings(request, prepared.texts)
-        with clock.part("sampling"), self.model.networked(prepared.plan, prepared.influences) as at:
+        networked = self.model.networked(prepared.plan, prepared.influences, prepared.negative_plan)
+        with clock.part("sampling"), networked as at:
             began = time.perf_counter()
             sampled: Sampled = sample(
                 self.model.checkpoint,

@@ -9,7 +9,7 @@ from app.engine.encodings import Texts
 from app.engine.hypernets import BoundHypernetworks
 from app.engine.model import LoadedModel
 from app.engine.networks import Bound
-from app.engine.reading import Reading, allowed, refuse
+from app.engine.reading import HYPERNET, Reading, allowed, refuse, told_of_negative
 from app.errors import Problem, RequestError
 from app.generation.passes import Pass
 from app.generation.request import GenerationRequest
@@ -18,21 +18,23 @@ from app.patching.hypernet import Influences, influences
 from app.patching.plan import PatchPlan, plan
 from app.settings.model import NetworkSettings
 
-HYPERNET = "hypernet"
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A request whose prompts can be generated as written, over one of its passes.
 
-    `hires` is the same for the second pass, where there is one; `problems` are warnings alone, of both.
+    `opposed` are the networks of the negative prompt; where there are some, `negative_plan` is what it is evaluated
+    under: they and those of the prompt. `hires` is the same for the second pass, where there is one; `problems` are
+    warnings alone, of both.
     """
 
     request: GenerationRequest
     over: Pass
     texts: Texts
     bound: Bound
+    opposed: Bound
     plan: PatchPlan
+    negative_plan: PatchPlan | None
     hypernetworks: BoundHypernetworks
     influences: Influences
     word_hashes: tuple[tuple[str, str], ...]
@@ -42,7 +44,8 @@ class Prepared:
     @property
     def uses(self) -> tuple[NetworkUse, ...]:
         """Every network that is used, of all kinds."""
-        return (*(network.use for network in self.bound.networks), *self.hypernetworks.uses)
+        merged = (network.use for side in (self.opposed, self.bound) for network in side.networks)
+        return (*merged, *self.hypernetworks.uses)
 
 
 def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> Prepared:
@@ -58,21 +61,26 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     components, steps = model.checkpoint.components, reading.over.planned
     bound = model.binder.bind([pair for pair in reading.files if pair[0].kind != HYPERNET], settings.loader)
     planned = plan(bound.pairs, components, steps)
+    opposed = model.binder.bind(reading.against, settings.loader)
+    both = plan((*bound.pairs, *opposed.pairs), components, steps) if opposed.networks else None
+    contrary = plan(opposed.pairs, components, steps).problems
     hypernetworks = model.hypernetworks.bind([pair for pair in reading.files if pair[0].kind == HYPERNET])
     influence = influences(hypernetworks.pairs, components, steps)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
-    words = model.words.find(texts, [match for _, match in bound.pairs])
-    found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems)
+    words = model.words.find(texts, [match for _, match in (*bound.pairs, *opposed.pairs)])
+    of_negative = told_of_negative((*opposed.problems, *contrary))
+    found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems, of_negative)
     told = allowed([problem for problems in found for problem in problems], settings)
-    problems = (*reading.problems, *told, *_unheeded(request, model))
+    problems = (*reading.problems, *told, *_unheeded(request, model, opposed))
     refuse(problems)
-    networks = tuple((network.use.sha256, network.use.name) for network in bound.networks)
+    networks = tuple((one.use.sha256, one.use.name) for side in (bound, opposed) for one in side.networks)
     hashes = tuple(sorted(words.hashes.items()))
-    said = Texts(reading.positive, reading.negative, words.vocabulary, planned, networks, (hashes, networks))
+    plans = (planned, both or planned)
+    said = Texts(reading.positive, reading.negative, words.vocabulary, plans, networks, (hashes, networks))
     hires = prepare(reading.hires, model, settings) if reading.hires else None
     problems = tuple(dict.fromkeys((*problems, *(hires.problems if hires else ()))))
     return Prepared(
-        request, reading.over, said, bound, planned, hypernetworks, influence, hashes, problems, hires=hires
+        request, reading.over, said, bound, opposed, planned, both, hypernetworks, influence, hashes, problems, hires
     )
 
 
@@ -87,8 +95,13 @@ def _check_size(over: Pass, request: GenerationRequest, model: LoadedModel) -> N
         raise RequestError(message, where="hires_scale") from error
 
 
-def _unheeded(request: GenerationRequest, model: LoadedModel) -> tuple[Problem, ...]:
+def _unheeded(request: GenerationRequest, model: LoadedModel, opposed: Bound) -> tuple[Problem, ...]:
     """What the request asks for and this kind of model has no use for."""
-    if request.clip_skip == 1 or uses_clip_skip(model.checkpoint):
-        return ()
-    return (Problem("warning", f"Clip skip does nothing on {model.checkpoint.family} models.", source="clip_skip"),)
+    checkpoint, said = model.checkpoint, []
+    if request.clip_skip != 1 and not uses_clip_skip(checkpoint):
+        said.append(Problem("warning", f"Clip skip does nothing on {checkpoint.family} models.", source="clip_skip"))
+    if opposed.networks and (request.cfg_scale == 1 or checkpoint.family == "flux"):
+        where = "at CFG scale 1" if request.cfg_scale == 1 else "on Flux"
+        message = f"The negative prompt is not evaluated {where}: its networks do nothing."
+        said.append(Problem("warning", message, source="negative_prompt"))
+    return tuple(said)

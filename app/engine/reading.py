@@ -19,13 +19,16 @@ from app.prompt.edit import tags
 from app.prompt.schedule import PromptSchedule, ScheduledNetwork, ScheduleOptions, negative_problems, schedule
 from app.settings.model import NetworkSettings
 
+HYPERNET = "hypernet"
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Both prompts over the steps, with trigger words applied; the tags whose network was found, and what is wrong.
 
     `request` is the one that was read, made to say all that was decided: its prompt holds the trigger words.
-    `hires` is the same for the second pass, where there is one; `problems` are those of both.
+    `files` are the prompt's, `against` the negative prompt's. `hires` is the same for the second pass, where there is
+    one; `problems` are those of both.
     """
 
     request: GenerationRequest
@@ -33,6 +36,7 @@ class Reading:
     positive: PromptSchedule
     negative: PromptSchedule
     files: tuple[tuple[ScheduledNetwork, NetworkFile], ...]
+    against: tuple[tuple[ScheduledNetwork, NetworkFile], ...]
     applied: Applied
     problems: tuple[Problem, ...]
     hires: Reading | None = None
@@ -53,7 +57,7 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
     applied = triggered(request.prompt, library, settings)
     request = replace(request, prompt=applied.prompt)
     first, second = first_pass(request), second_pass(request)
-    if tags(applied.prompt, library.tags):
+    if tags(applied.prompt, library.tags) or tags(request.negative_prompt, library.tags):
         request = replace(request, default_strength=options.default_strength, schedule_separator=options.separator)
 
     def read(over: Pass) -> Reading:
@@ -63,14 +67,20 @@ def read_prompts(request: GenerationRequest, library: Library, settings: Network
         )
         files, missing = _files(positive.networks, library)
         ordered = sorted((*positive.problems, *missing), key=lambda problem: problem.span or (0, 0))
-        problems = (*ordered, *negative_problems(negative))
-        return Reading(request, over, positive, negative, files, applied, allowed(problems, settings))
+        against, lost = _files((one for one in negative.networks if one.kind != HYPERNET), library)
+        problems = (*ordered, *negative_problems(negative), *told_of_negative(lost))
+        return Reading(request, over, positive, negative, files, against, applied, allowed(problems, settings))
 
     reading = read(first)
     if second is None:
         return reading
     hires = read(second)
     return replace(reading, hires=hires, problems=tuple(dict.fromkeys((*reading.problems, *hires.problems))))
+
+
+def told_of_negative(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems of tags, as of those of the negative prompt."""
+    return tuple(replace(problem, source="negative_prompt") for problem in problems)
 
 
 def allowed(problems: Iterable[Problem], settings: NetworkSettings) -> tuple[Problem, ...]:

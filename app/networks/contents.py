@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import NetworkError, Problem
-from app.networks.formats import PATHS, bundled, split
+from app.networks.formats import PATHS
+from app.networks.grouping import Keys, grouped
 from app.networks.header import Header, TensorInfo
 from app.networks.prefixes import DENOISERS, components_of
 
@@ -40,7 +41,9 @@ SIGNS: tuple[tuple[str, str], ...] = (
 )
 """The algorithm of a module that has a tensor of this role; the first row decides (`diff_b` may stand by a LoRA)."""
 MAGNITUDES = frozenset({"dora_scale", "magnitude"})
-RANKED = frozenset({"down", "embedding_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "tlora_q", "glora_A.Xu"})
+RANKED = frozenset(
+    {"glora_a1", "down", "embedding_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "tlora_q", "glora_A.Xu"}
+)
 """The roles whose first axis is the module's rank."""
 
 BEGINNINGS: tuple[tuple[str, str], ...] = (
@@ -56,7 +59,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
 )
 """The component that has such modules, for names without a prefix; anything else is a UNet's."""
 HEAD = 80
-"""Characters of a module's name that may tell its component; most modules share them, so they are asked once."""
+"""Characters of a module's name that may tell its component."""
 CHECKPOINT_MARKS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.")
 UNETS = frozenset({"sd15", "sd2", "sdxl", "sdxl-refiner", "unknown"})
 
@@ -93,45 +96,47 @@ class Contents:
         return ()
 
 
-def contents(header: Header, family: str = "unknown") -> Contents:
-    """What the tensor names of a file tell. The family of the base decides what its denoiser is called."""
-    modules: dict[str, set[str]] = {}
+def contents(header: Header, family: str = "unknown", keys: Keys | None = None) -> Contents:
+    """What the tensor names of a file tell. The family of the base decides what its denoiser is called.
+
+    `keys` are the file's, where they have been grouped already.
+    """
+    keys = keys or grouped(header.tensors)
     ranks: dict[str, int] = {}
-    alphas: dict[str, str] = {}
-    others: list[tuple[str, str]] = []
-    embeddings: dict[str, None] = {}
-    for name, info in header.tensors.items():
-        if word := bundled(name):
-            embeddings[word[0]] = None
-            continue
-        module, role = split(name) or (name.removesuffix(".weight"), "")
-        if not role:
-            others.append((module, name))
-            continue
-        modules.setdefault(module, set()).add("boft_R" if role == "oft_blocks" and len(info.shape) == 4 else role)
-        if role in RANKED and info.shape:
-            ranks[module] = info.shape[0]
-        elif role == "glora_a1" and len(info.shape) > 1:
-            ranks[module] = min(info.shape[:2])  # (in, r), or (r, in) before LyCORIS 3
-        elif role == "alpha":
-            alphas[module] = name
-    unknown = [name for module, name in others if "on_input" not in modules.get(module, ())]  # ia3's own is "weight"
-    held = Counter(frozenset(roles) for roles in modules.values())
-    algorithms = {roles: _algorithm(roles) for roles in held}
-    counts = Counter[str]()
-    for roles, count in held.items():
-        counts[algorithms[roles]] += count
-    unknown += [module for module, roles in modules.items() if not algorithms[frozenset(roles)]] if counts[""] else []
-    heads = {module[:HEAD] for module in modules}
+    for module, own in keys.modules.items():
+        rank = _rank(own, header)
+        if rank is not None:
+            ranks[module] = rank
+    held = {module: _roles(own, header) for module, own in keys.modules.items()}
+    algorithms = {roles: _algorithm(roles) for roles in set(held.values())}
+    counts = Counter(algorithms[roles] for roles in held.values())
+    unknown = [*keys.stray, *(module for module, roles in held.items() if not algorithms[roles])]
+    heads = {module[:HEAD] for module in keys.modules}
     denoiser = "unet" if family in UNETS else "transformer"
     return Contents(
         algorithms={name: counts[name] for name in sorted(counts) if name},
         components=tuple(sorted({_component(head, denoiser) for head in heads})),
         ranks=dict(sorted(Counter(ranks.values()).items())),
-        alphas=tuple(name for module, name in alphas.items() if module in ranks),
-        embeddings=tuple(embeddings),
+        alphas=tuple(own["alpha"] for module, own in keys.modules.items() if "alpha" in own and module in ranks),
+        embeddings=tuple(keys.embeddings),
         unknown=tuple(unknown),
     )
+
+
+def _roles(own: Mapping[str, str], header: Header) -> frozenset[str]:
+    """A module's roles; LyCORIS' OFT and BOFT share one, and differ in their axes."""
+    roles = frozenset(own)
+    butterfly = "oft_blocks" in roles and len(header.tensors[own["oft_blocks"]].shape) == 4
+    return roles - {"oft_blocks"} | {"boft_R"} if butterfly else roles
+
+
+def _rank(own: Mapping[str, str], header: Header) -> int | None:
+    """The rank that the tensors of a module show; LyCORIS' a1 is (in, r), and was (r, in) before its version 3."""
+    for role, key in own.items():
+        shape = header.tensors[key].shape if role in RANKED else ()
+        if shape and (role != "glora_a1" or len(shape) > 1):
+            return min(shape[:2]) if role == "glora_a1" else shape[0]
+    return None
 
 
 def _algorithm(roles: frozenset[str]) -> str:

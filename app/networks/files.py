@@ -14,6 +14,7 @@ from app.errors import NetworkError, Problem
 from app.networks import formats
 from app.networks.adapters import Adapter
 from app.networks.configuration import Configuration, configuration
+from app.networks.grouping import grouped
 from app.networks.header import read_header
 from app.networks.identity import BaseModel, identify
 from app.networks.parts import Unreadable
@@ -87,15 +88,19 @@ def network_of(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     Raises:
         NetworkError: they make none.
     """
-    modules, embeddings, stray = _grouped(tensors)
+    keys = grouped(tensors)
+    embeddings = {  # OneTrainer's output embeddings are read by no encoder
+        word: {kind: tensors[key] for kind, key in kinds.items() if not kind.endswith("_out")}
+        for word, kinds in keys.embeddings.items()
+    }
     config = configuration(_file(path), metadata)
     found = _Found()
-    for name, roles in modules.items():
-        found.add(name, roles, config)
-    problems = found.problems(stray, str(path))
+    for name, roles in keys.modules.items():
+        found.add(name, {role: tensors[key] for role, key in roles.items()}, config)
+    problems = found.problems(keys.stray, str(path))
     if not found.adapters and not found.biases and not embeddings:
         raise NetworkError("It holds no network that can be read.", where=str(path), problems=problems)
-    base = identify({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata)
+    base = identify({name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata, keys)
     return Network(path, metadata, found.adapters, found.biases, embeddings, base, tuple(found.unread), problems)
 
 
@@ -239,31 +244,3 @@ def _runs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, list[str]]]:
 
 def _same_storage(first: Tensor, second: Tensor) -> bool:
     return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
-
-
-Grouped = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]], list[str]]
-
-
-def _grouped(tensors: Mapping[str, Tensor]) -> Grouped:
-    """Tensors by module and role; bundled embeddings by word and encoder; and the names of what is neither."""
-    modules: dict[str, dict[str, Tensor]] = {}
-    embeddings: dict[str, dict[str, Tensor]] = {}
-    rest: list[str] = []
-    for key, tensor in tensors.items():
-        if (bundle := formats.bundled(key)) is not None:
-            word, kind = bundle
-            if not kind.endswith("_out"):  # OneTrainer's output embeddings, which no encoder reads
-                embeddings.setdefault(word, {})[kind] = tensor
-        elif (found := formats.split(key)) is not None:
-            module, role = found
-            modules.setdefault(module, {})[role] = tensor
-        else:
-            rest.append(key)
-    stray = []
-    for key in rest:  # LyCORIS' IA³ calls its vector "weight", which is one only beside "on_input"
-        module, _, leaf = key.rpartition(".")
-        if leaf == "weight" and "on_input" in modules.get(module, {}):
-            modules[module]["weight"] = tensors[key]
-        else:
-            stray.append(key)
-    return modules, embeddings, stray

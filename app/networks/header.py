@@ -8,11 +8,13 @@ can be mapped, sliced and hashed without looking twice.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import reprlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -88,8 +90,9 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise NetworkError(f"It cannot be read ({error.strerror or error}).", where=str(path)) from error
     data_start = LENGTH_BYTES + len(text)
-    tensors, metadata = _parsed(text, path)
-    _check_layout(tensors, status.st_size - data_start, path)
+    with uncollected():
+        tensors, metadata = _parsed(text, path)
+        _check_layout(tensors, status.st_size - data_start, path)
     return Header(MappingProxyType(tensors), MappingProxyType(metadata), data_start, status.st_size)
 
 
@@ -135,6 +138,18 @@ def _parsed(text: bytes, path: Path) -> tuple[dict[str, TensorInfo], dict[str, s
     return _tensors(document, path), _metadata(metadata, path)
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for circles of objects inside the block: a header makes thousands of objects, and none in circles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -155,15 +170,19 @@ def _metadata(entries: object, path: Path) -> dict[str, str]:
 def _tensors(document: Mapping[str, object], path: Path) -> dict[str, TensorInfo]:
     """The entries of the header, each checked alone: dtype, shape, offsets, and that they agree."""
     tensors: dict[str, TensorInfo] = {}
-    sizes: dict[tuple[str, str], tuple[tuple[int, ...], int]] = {}  # a file has thousands of tensors but few shapes
+    sizes: dict[tuple[object, ...], tuple[tuple[int, ...], int]] = {}  # a file has thousands of tensors but few shapes
     for name, entry in document.items():
         try:
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
         except (TypeError, KeyError, ValueError) as error:
             message = f"Tensor {_shown(name)} lacks a dtype, a shape or two offsets."
             raise NetworkError(message, where=str(path)) from error
-        kind = (repr(dtype), repr(shape))
-        if kind not in sizes:
+        try:
+            kind = (dtype, *shape, *map(type, shape))  # the types, because True is no size, and equal to 1
+            known = kind in sizes
+        except TypeError:  # no list, or not of numbers
+            kind, known = (), False
+        if not known:
             sizes[kind] = _size(name, dtype, shape, path)
         if not (type(begin) is type(end) is int and 0 <= begin <= end):
             shown = _shown([begin, end])

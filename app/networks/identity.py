@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.networks import formats
+from app.networks.grouping import Keys, grouped
 from app.networks.prefixes import components_of
 
 UNKNOWN = "unknown"
@@ -24,9 +24,15 @@ class BaseModel:
     reason: str
 
 
-def identify(shapes: Mapping[str, Sequence[int]], metadata: Mapping[str, str]) -> BaseModel:
-    """The family of a file, from the shape of every tensor by its key, and from the header's metadata."""
-    widths = _widths(shapes)
+Shapes = Mapping[str, Sequence[int]]
+
+
+def identify(shapes: Shapes, metadata: Mapping[str, str], keys: Keys | None = None) -> BaseModel:
+    """The family of a file, from the shape of every tensor by its key, and from the header's metadata.
+
+    `keys` are those of `shapes`, where they have been grouped already.
+    """
+    widths = _widths(shapes, keys or grouped(shapes))
     said = _from_metadata(metadata)
     shown = _from_widths(widths)
     if shown is not None:
@@ -39,32 +45,31 @@ _LOOKALIKES = frozenset({("flux", "chroma")})
 """What tensors show, and what may rightly be said of them instead."""
 
 
-def _widths(shapes: Mapping[str, Sequence[int]]) -> dict[str, int | None]:
+def _widths(shapes: Shapes, keys: Keys) -> dict[str, int | None]:
     """The input width of each module, as far as its tensors tell it."""
-    modules: dict[str, dict[str, Sequence[int]]] = {}
-    for key, shape in shapes.items():
-        if (found := formats.split(key)) is not None:
-            modules.setdefault(found[0], {})[found[1]] = shape
-    return {module: _width(roles) for module, roles in modules.items()}
+    return {module: _width(roles, shapes) for module, roles in keys.modules.items()}
 
 
-def _width(roles: Mapping[str, Sequence[int]]) -> int | None:
-    for role in ("down", "hada_w1_b", "diff", "glora_b2", "glora_B.Xu", "tlora_q"):
-        if len(roles.get(role, ())) > 1:
-            return roles[role][1]
-    left = roles.get("lokr_w1") or roles.get("lokr_w1_b") or ()
-    right = roles.get("lokr_w2") or roles.get("lokr_w2_b") or ()
+def _width(roles: Mapping[str, str], shapes: Shapes) -> int | None:
+    if "down" in roles and len(down := shapes[roles["down"]]) > 1:  # most files have nothing else
+        return down[1]
+    own = {role: shapes[key] for role, key in roles.items()}
+    for role in ("hada_w1_b", "diff", "glora_b2", "glora_B.Xu", "tlora_q"):
+        if len(own.get(role, ())) > 1:
+            return own[role][1]
+    left = own.get("lokr_w1") or own.get("lokr_w1_b") or ()
+    right = own.get("lokr_w2") or own.get("lokr_w2_b") or ()
     if len(left) > 1 and len(right) > 1:
         return left[1] * right[1]
     for role in ("dora_scale", "ia3_l"):
-        shape = roles.get(role, ())
+        shape = own.get(role, ())
         if len(shape) > 1 and shape[0] == 1 and shape[1] > 1:
             return shape[1]
     return None
 
 
 _UNET = re.compile(r"(?:down_blocks|up_blocks|mid_block|input_blocks|middle_block|output_blocks)_")
-_CROSS = re.compile(r".*attn2_(?:processor_)?to_[kv]")
+_CROSS = ("attn2_to_k", "attn2_to_v", "attn2_processor_to_k", "attn2_processor_to_v")
 _CROSS_WIDTHS = {768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 _CLIP_WIDTHS = {768: "sd15", 1024: "sd2"}
 _CLIP = re.compile(r"(?:text_model_)?encoder_layers_\d+_self_attn_(?:[qkv]|to_[qkv]|out)(?:_proj)?")
@@ -121,7 +126,7 @@ def _most_telling(signs: Counter[tuple[str, str]]) -> tuple[str, str]:
 
 def _denoiser_signs(name: str, width: int | None) -> Iterator[tuple[str, str]]:
     if _UNET.match(name):
-        if _CROSS.fullmatch(name) and width in _CROSS_WIDTHS:
+        if width in _CROSS_WIDTHS and name.endswith(_CROSS):
             yield _CROSS_WIDTHS[width], f"its cross-attention is {width} wide"
         return
     for pattern, only, family in _TRANSFORMERS:

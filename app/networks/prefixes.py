@@ -5,6 +5,10 @@ A closed table, and all of a name that is ever parsed; what follows is looked up
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
 DENOISERS: tuple[str, ...] = ("unet", "transformer", "transformer_2")
 _FIRST = ("text_encoder",)
 _SECOND = ("text_encoder_2", "text_encoder_3")
@@ -15,6 +19,8 @@ PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lora_unet__", DENOISERS),  # VideoX-Fun
     ("lora_unet_", DENOISERS),  # kohya, LyCORIS: UNets and transformers alike
     ("oft_unet_", DENOISERS),  # kohya's OFT
+    ("lora_prior_unet_", DENOISERS),  # OneTrainer, Stable Cascade
+    ("lora_prior_te_", _FIRST),
     ("lora_transformer_2_", ("transformer_2",)),
     ("lora_transformer_", DENOISERS),  # OneTrainer
     ("lycoris_", ANY),  # LyCORIS' wrapper: whatever was wrapped
@@ -51,12 +57,19 @@ WRAPPERS: tuple[str, ...] = ("base_model.model.",)
 """What a library puts round a whole model, before or behind the component: peft."""
 
 
+_COMPONENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(dict(PREFIXES))
+_PREFIX = re.compile("|".join(re.escape(prefix) for prefix, _ in PREFIXES))
+_ENCODER = re.compile(r"text_encoders\.[a-z0-9_]+\.(?:transformer\.)?")
+"""ComfyUI's name for any other text encoder, the model's one (Gemma, Qwen)."""
+
+
 def components_of(module: str) -> tuple[tuple[str, ...], str]:
     """The components a file's module may belong to, in order of likelihood, and its name inside them."""
     module = _unwrapped(module)
-    for prefix, components in PREFIXES:
-        if module.startswith(prefix):
-            return components, _unwrapped(module.removeprefix(prefix))
+    if found := _PREFIX.match(module):
+        return _COMPONENTS[found[0]], _unwrapped(module[found.end() :])
+    if found := _ENCODER.match(module):
+        return _FIRST, module[found.end() :]
     return ANY, module
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from app.errors import NetworkError, Problem
 from app.networks.contents import contents, read_scalars
 from app.networks.families import FAMILIES, folder_family
-from app.networks.header import Header, read_header
+from app.networks.grouping import Keys, grouped
+from app.networks.header import Header, read_header, uncollected
 from app.networks.identity import UNKNOWN, BaseModel, identify
 from app.networks.metadata import clean, describe, metadata_json, training
 from app.networks.scan import ADAPTER_CONFIG, OUTSIDE_HINT, Found, Kind, legible
@@ -123,8 +124,9 @@ def inspect(found: Found, kind: Kind) -> NetworkFile:
         problem = Problem("error", found.refused, source=legible(str(found.path)), hint=OUTSIDE_HINT)
         return _placed(found, kind, reason="the file is not read", problems=(problem,))
     try:
-        header = read_header(found.file) if found.file.suffix.lower() == ".safetensors" else None
-        return _described(found, kind, header)
+        with uncollected():
+            header = read_header(found.file) if found.file.suffix.lower() == ".safetensors" else None
+            return _described(found, kind, header)
     except NetworkError as error:
         problem = Problem("error", error.message, source=legible(error.where), hint=error.hint)
         return _placed(found, kind, reason="the file cannot be read", problems=(problem,))
@@ -149,11 +151,12 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
         "embedded_preview": bool(metadata.get("modelspec.thumbnail") or metadata.get("ssmd_cover_images")),
         "problems": said.problems,
     }
-    base = _base(found, kind, header)
+    keys = grouped(header.tensors) if header is not None and kind not in FAMILIES else None
+    base = _base(found, kind, header, keys)
     common |= {"base_model": base.family, "reason": base.reason}
     if kind != "lora" or header is None:
         return _placed(found, kind, **common)
-    held = contents(header, base.family)
+    held = contents(header, base.family, keys)
     alpha = next(read_scalars(found.file, header, held.alphas[:1]), None)
     common |= {
         "algorithms": held.algorithms,
@@ -165,10 +168,11 @@ def _described(found: Found, kind: Kind, header: Header | None) -> NetworkFile:
     return _placed(found, kind, **common)
 
 
-def _base(found: Found, kind: Kind, header: Header | None) -> BaseModel:
+def _base(found: Found, kind: Kind, header: Header | None, keys: Keys | None) -> BaseModel:
     """The base model of a network, or the family of another file."""
     if header is not None:
-        return FAMILIES[kind](header.shapes) if kind in FAMILIES else identify(header.shapes, header.metadata)
+        shapes = header.shapes
+        return FAMILIES[kind](shapes) if kind in FAMILIES else identify(shapes, header.metadata, keys)
     if found.pickled:
         return BaseModel(UNKNOWN, "a pickle is not opened to list it")
     return folder_family(found.file)

@@ -23,7 +23,8 @@ def explain(
     """Both prompts over the steps, as JSON.
 
     `prompt` and `negative` are lists of `{"from", "to", "text"}`. `networks` has one entry per tag of the prompt, in
-    order, with `strengths` of one number per step; a void tag has a problem instead. `problems` are those of both.
+    order, with `strengths` of one number per step; a void tag has a problem instead. `negative_networks` are those of
+    the negative prompt, which act on what it is evaluated with alone. `problems` are those of both.
 
     Raises:
         RequestError: steps is not a whole number from 1 to 1000.
@@ -34,6 +35,7 @@ def explain(
         "prompt": _stages(positive),
         "negative": _stages(opposite),
         "networks": [_network(network) for network in positive.networks],
+        "negative_networks": [_network(network) for network in opposite.networks if network.kind != "hypernet"],
         "problems": [problem.as_json() for problem in (*positive.problems, *negative_problems(opposite))],
     }
 
@@ -55,8 +57,10 @@ def render(explanation: Explanation) -> str:
     for name in ("prompt", "negative"):
         rows = [(f"{stage['from']}–{stage['to']}", stage["text"] or "(empty)") for stage in explanation[name]]
         lines += [f"{name}, {explanation['steps']} steps", *_columns(rows), ""]
-    for network in explanation["networks"]:
-        lines += [_title(network), *_columns(_strength_rows(network["strengths"])), ""]
+    acting = [(network, "") for network in explanation["networks"]]
+    acting += [(network, ", on the negative prompt alone") for network in explanation["negative_networks"]]
+    for network, where in acting:
+        lines += [_title(network) + where, *_columns(_strength_rows(network["strengths"])), ""]
     for problem in explanation["problems"]:
         where = f" ({problem['source']}, character {problem['span'][0]})" if problem["span"] else ""
         lines.append(f"{problem['level']}: {problem['message']}{where} {problem['hint']}".rstrip())

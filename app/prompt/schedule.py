@@ -108,17 +108,18 @@ def schedule(
 
 
 def negative_problems(negative: PromptSchedule) -> tuple[Problem, ...]:
-    """The problems of a negative prompt: its own, and one for each network, which only a positive prompt can use."""
+    """A negative prompt's problems: its own, and one for each hypernetwork, which only a positive prompt can use."""
     own = [replace(problem, source="negative_prompt") for problem in negative.problems]
     tags = [
         Problem(
             "error",
-            f"{network.name} is named in the negative prompt, where networks are not used.",
+            f"{network.name} is named in the negative prompt, where hypernetworks are not used.",
             network.span,
             "Move its tag to the prompt, or take it away.",
             "negative_prompt",
         )
         for network in negative.networks
+        if network.kind == "hypernet"
     ]
     return tuple(sorted([*own, *tags], key=lambda problem: problem.span or (0, 0)))
 

@@ -24,9 +24,9 @@ def studio_page(engine: Engine, settings: Settings) -> gr.Blocks:
         with gr.Row(elem_id="studio", equal_height=False):
             with gr.Column(scale=7, min_width=340, elem_id="asking"):
                 _prompts(form)
-                static_part("tour")
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab("Generation", id="generation"):
+                        static_part("tour")
                         _generation_settings(form)
                     with gr.Tab("Networks", id="networks"):
                         static_part("networks")

@@ -58,6 +58,15 @@ def test_the_tour_stays_closed_until_it_is_asked_for_by_keyboard_too(page: Page)
     expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(re.compile("ink_wash_0000"))
 
 
+def test_from_another_tab_it_opens_where_it_stands(page: Page) -> None:
+    opened(page)
+    tour = page.get_by_role("region", name="Tour")
+    tour.get_by_role("button", name="Close the tour").click()
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(tour.get_by_role("button", name="Words")).to_be_focused()
+
+
 def test_on_a_phone_the_tour_overflows_nothing(browser: Browser, base_url: str) -> None:
     context = browser.new_context(base_url=base_url, viewport={"width": 390, "height": 844}, has_touch=True)
     phone = context.new_page()
@@ -65,4 +74,6 @@ def test_on_a_phone_the_tour_overflows_nothing(browser: Browser, base_url: str) 
     phone.get_by_role("button", name="Words").tap()
     expect(phone.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a lighthouse")
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    tour, settings = (phone.locator(place).bounding_box() for place in ("#tour", "#settings"))
+    assert tour and settings and tour["y"] < settings["y"]
     context.close()

@@ -77,8 +77,6 @@ def first_difference(one: list[Tensor], other: list[Tensor]) -> int | None:
     return next((step for step, (a, b) in enumerate(steps, 1) if not torch.equal(a, b)), None)
 
 
-
-
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_strength_changes_the_latents_from_its_step_on_for_every_sampler(runs: Runs, sampler: str) -> None:
     base = runs.latents("a cat", sampler=sampler)

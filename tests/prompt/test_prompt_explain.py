@@ -13,8 +13,8 @@ PROMPT = "a [cat:dog:0.5] <lora:x:te=0.1@1,0.6@6:in4=0> <lora:bad:ALL>"
 
 
 def test_the_record_has_stages_networks_and_problems() -> None:
-    answer = explain(PROMPT, "ugly <lora:y>", 20)
-    assert list(answer) == ["steps", "prompt", "negative", "networks", "problems"]
+    answer = explain(PROMPT, "ugly <lora:y> <hypernet:z>", 20)
+    assert list(answer) == ["steps", "prompt", "negative", "networks", "negative_networks", "problems"]
     assert answer["steps"] == 20
     assert answer["prompt"] == [{"from": 1, "to": 10, "text": "a cat"}, {"from": 11, "to": 20, "text": "a dog"}]
     assert answer["negative"] == [{"from": 1, "to": 20, "text": "ugly"}]
@@ -24,8 +24,10 @@ def test_the_record_has_stages_networks_and_problems() -> None:
     assert list(strengths) == ["te", "unet", "in", "mid", "out", "vae", "in4"]
     assert all(len(values) == 20 for values in strengths.values())
     assert strengths["te"] == [0.1] * 5 + [0.6] * 15
+    (opposed,) = answer["negative_networks"]
+    assert (opposed["name"], opposed["span"]) == ("y", [5, 13])
     told = [(problem["level"], problem["span"], problem["source"]) for problem in answer["problems"]]
-    assert told == [("error", [46, 60], "prompt"), ("error", [5, 13], "negative_prompt")]
+    assert told == [("error", [46, 60], "prompt"), ("error", [14, 26], "negative_prompt")]
 
 
 def test_the_record_is_json_that_reads_back_as_itself() -> None:

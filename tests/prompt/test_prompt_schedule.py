@@ -180,9 +180,10 @@ def test_a_prompt_ten_thousand_brackets_deep_is_scheduled_like_any() -> None:
     assert stages(schedule(text, 10)) == [[10, text]]
 
 
-def test_a_network_in_the_negative_prompt_is_an_error_with_its_span() -> None:
-    (problem,) = negative_problems(schedule("ugly <lora:x:0.5>", 5))
-    assert (problem.level, problem.span, problem.source) == ("error", (5, 17), "negative_prompt")
+def test_a_hypernetwork_in_the_negative_prompt_is_an_error_with_its_span() -> None:
+    assert not negative_problems(schedule("ugly <lora:x:0.5>", 5))
+    (problem,) = negative_problems(schedule("ugly <hypernet:x:0.5>", 5))
+    assert (problem.level, problem.span, problem.source) == ("error", (5, 21), "negative_prompt")
     assert problem.hint
 
 

@@ -58,18 +58,21 @@ export function galleryView(panel) {
     return thumb;
   }
   function liveButton() {
-    const button = element("button", { type: "button", className: "now", "aria-label": "The image being made", textContent: "Live" });
+    const button = element("button", { type: "button", className: "now", "aria-label": "Live: the image being made", textContent: "Live" });
     button.addEventListener("click", () => {
       isAside = false;
       showLive();
     });
     return button;
   }
+  const placeOf = (image) => entries.findIndex(({ job, index }) => job === image?.job && index === image?.index);
   function mark() {
     const isLive = ratio > 0 && !isAside;
-    for (const [place, thumb] of [...strip.querySelectorAll("button:not(.now)")].entries()) {
-      const { job, index } = entries[place];
-      thumb.setAttribute("aria-pressed", !isLive && job === chosen?.job && index === chosen?.index);
+    const place = placeOf(chosen);
+    for (const [index, thumb] of [...strip.querySelectorAll("button:not(.now)")].entries()) {
+      thumb.setAttribute("aria-pressed", !isLive && index === place);
+      // One stop for Tab; the arrows go on from there.
+      thumb.tabIndex = index === Math.max(0, place) ? 0 : -1;
     }
     strip.querySelector(".now")?.setAttribute("aria-pressed", isLive);
   }
@@ -135,8 +138,7 @@ export function galleryView(panel) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || entries.length < 2) return;
     event.preventDefault();
-    const now = entries.findIndex(({ job, index }) => job === chosen?.job && index === chosen?.index);
-    const place = (now + step + entries.length) % entries.length;
+    const place = (placeOf(chosen) + step + entries.length) % entries.length;
     lookAt(entries[place]);
     const thumb = strip.querySelectorAll("button:not(.now)")[place];
     thumb.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -62,7 +62,9 @@ export async function showTour(prompt) {
     if (!event.target.closest("#tour_button")) return;
     if (panel.hidden) await load();
     open(panel.hidden);
-    if (!panel.hidden) find(".stop")?.focus();
+    if (panel.hidden) return;
+    document.querySelector("#tabs [role=tab]")?.click(); // it stands in the first tab, which is there at the next frame
+    requestAnimationFrame(() => requestAnimationFrame(() => find(".stop")?.focus()));
   });
 
   async function load() {
