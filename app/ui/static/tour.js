@@ -64,8 +64,9 @@ export async function showTour(prompt) {
     if (panel.hidden) await load();
     open(panel.hidden);
     if (panel.hidden) return;
-    document.querySelector("#tabs [role=tab]")?.click(); // it stands in the first tab, which is there at the next frame
-    requestAnimationFrame(() => requestAnimationFrame(() => find(".stop")?.focus()));
+    document.querySelector("#tabs [role=tab]")?.click(); // it stands in the first tab
+    await shown(panel);
+    find(".stop")?.focus();
   });
 
   async function load() {
