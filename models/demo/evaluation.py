@@ -107,7 +107,9 @@ def judge_pictures(judge: Judge, pictures: list[Image.Image], scenes: list[Scene
     """Whether nouns, background, count and layout are right: one row a picture."""
     device = next(judge.parameters()).device
     with torch.no_grad():
-        nouns, seconds, colours, kinds = (scores.argmax(dim=1).cpu() for scores in judge(to_tensor(pictures).to(device)))
+        nouns, seconds, colours, kinds = (
+            scores.argmax(dim=1).cpu() for scores in judge(to_tensor(pictures).to(device))
+        )
     noun, second, colour, kind = labels(scenes)
     counts = torch.tensor([count for _, count, _ in KINDS])
     named = (nouns == noun) & (seconds == second)
