@@ -70,7 +70,7 @@ class LoadedModel:
         plan's first step meanwhile: previews are made with it, and a mask for inpainting.
         """
         names = [name for name in DENOISERS if name in self.checkpoint.components]
-        with self.patcher.patched(plan.component("vae")):
+        with memory_errors(self.checkpoint.placement, "applying networks"), self.patcher.patched(plan.component("vae")):
             pass  # It stays so when the block is left, wherever it is.
         hypernets = hypernetted(self.checkpoint.components, influences)
         opposite = nullcontext() if negative is None else self.patched(negative, *names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.diffusion.checkpoint import DENOISERS
 from app.diffusion.conditioning import uses_clip_skip
 from app.engine.encodings import Texts
 from app.engine.hypernets import BoundHypernetworks
@@ -23,9 +24,9 @@ from app.settings.model import NetworkSettings
 class Prepared:
     """A request whose prompts can be generated as written, over one of its passes.
 
-    `opposed` are the networks of the negative prompt; where there are some, `negative_plan` is what it is evaluated
-    under: they and those of the prompt. `hires` is the same for the second pass, where there is one; `problems` are
-    warnings alone, of both.
+    `opposed` are the networks of the negative prompt; where they act on the denoiser, `negative_plan` is what it is
+    evaluated under: they and those of the prompt. `hires` is the same for the second pass, where there is one;
+    `problems` are warnings alone, of both.
     """
 
     request: GenerationRequest
@@ -62,25 +63,26 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     bound = model.binder.bind([pair for pair in reading.files if pair[0].kind != HYPERNET], settings.loader)
     planned = plan(bound.pairs, components, steps)
     opposed = model.binder.bind(reading.against, settings.loader)
-    both = plan((*bound.pairs, *opposed.pairs), components, steps) if opposed.networks else None
-    contrary = plan(opposed.pairs, components, steps).problems
+    contrary = plan(opposed.pairs, components, steps)
+    both = plan((*bound.pairs, *opposed.pairs), components, steps) if contrary.patches else planned
+    apart = any(name.split(".")[0] in DENOISERS for name in contrary.patches)
     hypernetworks = model.hypernetworks.bind([pair for pair in reading.files if pair[0].kind == HYPERNET])
     influence = influences(hypernetworks.pairs, components, steps)
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     words = model.words.find(texts, [match for _, match in (*bound.pairs, *opposed.pairs)])
-    of_negative = told_of_negative((*opposed.problems, *contrary))
+    of_negative = told_of_negative((*opposed.problems, *contrary.problems))
     found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems, of_negative)
     told = allowed([problem for problems in found for problem in problems], settings)
     problems = (*reading.problems, *told, *_unheeded(request, model, opposed))
     refuse(problems)
     networks = tuple((one.use.sha256, one.use.name) for side in (bound, opposed) for one in side.networks)
     hashes = tuple(sorted(words.hashes.items()))
-    plans = (planned, both or planned)
-    said = Texts(reading.positive, reading.negative, words.vocabulary, plans, networks, (hashes, networks))
+    said = Texts(reading.positive, reading.negative, words.vocabulary, (planned, both), networks, (hashes, networks))
     hires = prepare(reading.hires, model, settings) if reading.hires else None
     problems = tuple(dict.fromkeys((*problems, *(hires.problems if hires else ()))))
+    side = both if apart else None
     return Prepared(
-        request, reading.over, said, bound, opposed, planned, both, hypernetworks, influence, hashes, problems, hires
+        request, reading.over, said, bound, opposed, planned, side, hypernetworks, influence, hashes, problems, hires
     )
 
 

@@ -27,7 +27,7 @@ PATIENCE = 4.0
 """A missing name is looked for on the disk again, unless the last look was less than this many times its own duration
 ago: prompts full of wrong names cannot keep a large disk busy."""
 PUBLISH_SECONDS = 2.0
-NAMES_SECONDS = 1.0
+NAMES_SECONDS = 0.3
 """How long `so_far` waits for the names, which a walk over the folders gives."""
 HASH_PREFIX = 8
 """Digits that a hash must have at least to be looked for."""
@@ -78,11 +78,11 @@ class Catalog:
         """Every network, by name."""
         return self._current().files
 
-    def so_far(self) -> SoFar:
+    def so_far(self, patience: float = NAMES_SECONDS) -> SoFar:
         """What is known now, without waiting for a first look, which this begins; later it is what `entries` says."""
         if self._listing is None and self._looking.acquire(blocking=False):
             threading.Thread(target=self._begin, name=f"first look {self.kind}", daemon=True).start()
-        self._named.wait(NAMES_SECONDS)
+        self._named.wait(patience)
         first = self._first  # before the listing: it is emptied once that is there
         if (listing := self._listing) is not None:
             return SoFar(listing.files, len(listing.files), len(listing.files), is_whole=True)

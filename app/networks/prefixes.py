@@ -19,6 +19,8 @@ PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lora_unet__", DENOISERS),  # VideoX-Fun
     ("lora_unet_", DENOISERS),  # kohya, LyCORIS: UNets and transformers alike
     ("oft_unet_", DENOISERS),  # kohya's OFT
+    ("lora_prior_unet_", DENOISERS),  # OneTrainer, Stable Cascade
+    ("lora_prior_te_", _FIRST),
     ("lora_transformer_2_", ("transformer_2",)),
     ("lora_transformer_", DENOISERS),  # OneTrainer
     ("lycoris_", ANY),  # LyCORIS' wrapper: whatever was wrapped
@@ -57,13 +59,18 @@ WRAPPERS: tuple[str, ...] = ("base_model.model.",)
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(dict(PREFIXES))
 _PREFIX = re.compile("|".join(re.escape(prefix) for prefix, _ in PREFIXES))
+_ENCODER = re.compile(r"text_encoders\.[a-z0-9_]+\.(?:transformer\.)?")
+"""ComfyUI's name for any other text encoder, the model's one (Gemma, Qwen)."""
 
 
 def components_of(module: str) -> tuple[tuple[str, ...], str]:
     """The components a file's module may belong to, in order of likelihood, and its name inside them."""
     module = _unwrapped(module)
-    found = _PREFIX.match(module)
-    return (_COMPONENTS[found[0]], _unwrapped(module[found.end() :])) if found else (ANY, module)
+    if found := _PREFIX.match(module):
+        return _COMPONENTS[found[0]], _unwrapped(module[found.end() :])
+    if found := _ENCODER.match(module):
+        return _FIRST, module[found.end() :]
+    return ANY, module
 
 
 def _unwrapped(module: str) -> str:

@@ -33,6 +33,8 @@ FOLDERS: Mapping[Kind, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "vae": (("config.json", ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")),),
 }
 """Folders that are one network: the file that marks them, and the files that may hold their tensors."""
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+"""What diffusers calls the one network of a folder. In a library it goes by its own name, below the folder's."""
 DEPTH_LIMIT = 32
 OUTSIDE = "This link leads out of the networks folder and is not followed."
 OUTSIDE_HINT = "Add the folder that it points to under Settings → Networks → Extra folders."
@@ -188,7 +190,7 @@ def found_at(path: Path) -> Found:
         marked = [
             own / name for rows in FOLDERS.values() for mark, names in rows if (own / mark).is_file() for name in names
         ]
-        file = next((inner for inner in marked if inner.is_file()), own)
+        file = next((inner for inner in (*marked, own / DIFFUSERS_FILE) if inner.is_file()), own)
         status = file.stat()
         names = {entry.name for entry in own.parent.iterdir()}
     except OSError as error:

@@ -153,7 +153,7 @@ def _stacked(factors: Sequence[tuple[LowRank, float]]) -> Product | None:
         return formed.up, formed.down, strength
     first, ranks = factors[0][0].up, [formed.up.shape[1] for formed, _ in factors]
     ups = first.new_empty(first.shape[0], sum(ranks))
-    for part, (formed, strength) in zip(ups.split(ranks, dim=1), factors, strict=True):
+    for part, (formed, strength) in zip(torch.split(ups, ranks, dim=1), factors, strict=True):
         torch.mul(formed.up, strength, out=part)
     return ups, torch.cat([formed.down for formed, _ in factors]), 1.0
 

@@ -22,7 +22,7 @@ from app.settings.model import NetworkSettings
 from app.ui.marks import Mark, Marks
 from app.ui.network_actions import action_routes
 from app.ui.picking import TAG_KINDS, added_text, trigger_words
-from app.ui.picking_routes import picking_routes
+from app.ui.picking_routes import embeddings_in, picking_routes
 from app.ui.shelves import Shelves, network_key
 from app.ui.thumbnails import Thumbnails, thumbnail_version
 
@@ -89,11 +89,18 @@ def card(key: str, file: NetworkFile, mark: Mark, networks: NetworkSettings) -> 
 
 
 def count_uses(job: Job, shelves: Shelves, marks: Marks) -> None:
-    """Mark the networks that a job's images were made with."""
-    used: list[tuple[str, str]] = []
-    for use in job.result.networks if job.result and job.result.images else ():
+    """Mark everything that a job's images were made with."""
+    if job.result is None or not job.result.images:
+        return
+    request = job.result.request
+    words = embeddings_in(f"{request.prompt}\n{request.negative_prompt}", shelves).values()
+    used = [(file.kind, file.name) for file in words]
+    named = [(shelves.library.catalog(use.kind), use.name) for use in job.result.networks]
+    chosen = {"checkpoint": request.checkpoint, "vae": request.vae}
+    named += [(shelves.catalogs[kind], name) for kind, name in chosen.items() if name not in ("", "Automatic")]
+    for catalog, name in named:
         try:
-            file = shelves.library.catalog(use.kind).find(use.name)
+            file = catalog.find(name)
         except NetworkError:
             continue  # taken away while the images were made
         used.append((file.kind, file.name))

@@ -121,18 +121,18 @@ def picking_routes(shelves: Shelves, settings: SettingsStore, forecasts: Forecas
     @routes.post("/app/prompt/active")
     def used(texts: Prompts) -> dict[str, Any]:
         """What the prompts use: their tags in order, and the keys of the embeddings whose words stand in them."""
-        both = f"{texts.prompt}\n{texts.negative}"
-        folded = both.casefold()
-        words = [
-            key
-            for key, file in shelves.keyed("embedding").items()
-            if file.bare.casefold() in folded and has_word(both, file.bare)
-        ]
         networks = settings.current.networks
         active = active_networks(texts.prompt, shelves, networks, forecasts, texts.checkpoint)
-        return {"active": active, "words": words}
+        return {"active": active, "words": list(embeddings_in(f"{texts.prompt}\n{texts.negative}", shelves))}
 
     return routes
+
+
+def embeddings_in(text: str, shelves: Shelves) -> dict[str, NetworkFile]:
+    """The embeddings whose words stand in a text, by key."""
+    folded = text.casefold()
+    found = ((key, file) for key, file in shelves.keyed("embedding").items() if file.bare.casefold() in folded)
+    return {key: file for key, file in found if has_word(text, file.bare)}
 
 
 def _toggled(click: Click, file: NetworkFile, shelves: Shelves, networks: NetworkSettings) -> tuple[Picked, bool]:

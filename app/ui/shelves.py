@@ -57,7 +57,7 @@ class Shelves:
 
     def reading(self) -> tuple[int, int] | None:
         """How many files of how many have been read, while the folders are looked at for the first time."""
-        seen = [catalog.so_far() for catalog in self.catalogs.values()]
+        seen = [catalog.so_far(patience=0) for catalog in self.catalogs.values()]
         if all(one.is_whole for one in seen):
             return None
         return sum(one.read for one in seen), sum(one.total for one in seen)

@@ -23,15 +23,14 @@ def tour_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     """The routes about the tour."""
     routes = APIRouter()
 
-    def stops() -> dict[str, Stop]:
-        library = engine.library
-        return {stop.name: stop for stop in within_reach(read_tour(settings.folders.models, library), library)}
+    def stops() -> tuple[Stop, ...]:
+        return read_tour(settings.folders.models, engine.library)
 
     @routes.get("/app/tour.json")
     def tour() -> Response:
         """Every stop that can be made with what is installed."""
         try:
-            return JSONResponse({"stops": [_record(stop) for stop in stops().values()]})
+            return JSONResponse({"stops": [_record(stop) for stop in within_reach(stops(), engine.library)]})
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
 
@@ -39,7 +38,7 @@ def tour_routes(engine: Engine, settings: SettingsStore) -> APIRouter:
     def picture(name: str) -> Response:
         """The picture of a stop; the name is only looked up."""
         try:
-            stop = stops().get(name)
+            stop = next((stop for stop in stops() if stop.name == name), None)
         except PatchbayError as error:
             return JSONResponse(error.as_json(), 422)
         if stop is None or not stop.picture.is_file():

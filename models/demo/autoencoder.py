@@ -18,13 +18,16 @@ EDGE_WEIGHT = 0.5
 OBJECT_WEIGHT = 4.0
 
 
-def build_autoencoder(side: int, channels: tuple[int, ...]) -> AutoencoderKL:
-    """An untrained autoencoder; each channel count after the first halves the picture."""
+def build_autoencoder(side: int, channels: tuple[int, ...], layers: int = 1) -> AutoencoderKL:
+    """An untrained autoencoder; each channel count after the first halves the picture.
+
+    With more layers it has the same weights and some more, which do nothing yet.
+    """
     model = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
         block_out_channels=channels,
-        layers_per_block=1,
+        layers_per_block=layers,
         latent_channels=4,
         norm_num_groups=8,
         sample_size=side,

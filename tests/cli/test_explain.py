@@ -13,6 +13,13 @@ import pytest
 from app.__main__ import main
 from app.prompt.explain import explain
 
+MINE = """
+from app.plugins import NetworkKind, hook
+
+@hook
+def network_kinds():
+    return [NetworkKind("mine", lambda path: None)]
+"""
 PROMPT = "a [cat:dog:3] <lora:ink:0.1@1,0.6@6>"
 
 
@@ -52,6 +59,18 @@ def test_settings_act_on_what_a_tag_means(capsys: pytest.CaptureFixture[str], tm
     first, second = json.loads(capsys.readouterr().out)["networks"]
     assert first["strengths"]["unet"] == [0.25] * 3
     assert second["strengths"]["unet"] == [0, 0.5, 1]
+
+
+def test_kinds_of_extensions_are_kinds_of_networks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "mine.py").write_text(MINE)
+    monkeypatch.setattr("app.cli.studio.CHECKOUT", tmp_path)
+    assert main(["explain", "a <mine:x:0.5> <other:y>", "--steps", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(network["kind"], network["strengths"]["unet"]) for network in told["networks"]] == [("mine", [0.5, 0.5])]
+    assert [problem["level"] for problem in told["problems"]] == ["warning"]
 
 
 def test_an_error_is_told_on_standard_error_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,15 @@ def test_a_file_that_fits_is_told_module_by_module(
     assert (told["matched"], told["unmatched"], told["mismatched"]) == (len(modules), [], [])
 
 
+def test_a_folder_that_diffusers_saves_is_the_file_in_it(
+    models: Path, unet: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modules = named("lora_unet", unet, "attn")
+    lora(tmp_path / "style" / "pytorch_lora_weights.safetensors", modules)
+    status, told, err = check(models, tmp_path / "style", capsys)
+    assert (status, err, told["name"], told["matched"]) == (0, "", "style", len(modules))
+
+
 def test_what_has_no_place_and_what_has_another_shape_are_listed_apart(
     models: Path, unet: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,7 +65,7 @@ def test_axe_finds_nothing_serious(page: Page, appearance: str, size: tuple[int,
     page.get_by_role("button", name=re.compile("^Details of ")).first.click()
     page.get_by_role("button", name="Save the notes").wait_for()
     told["details"] = found(page)
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     page.get_by_role("tab", name="Settings").click()
     page.locator("#settings_tab input").first.wait_for()
     told["settings"] = found(page)

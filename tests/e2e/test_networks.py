@@ -29,6 +29,33 @@ def test_a_click_adds_a_network_with_its_words_and_a_second_takes_exactly_that_a
     expect(prompt).to_have_value("a castle, at dusk")
 
 
+def test_a_click_that_changes_both_prompts_is_undone_and_redone_in_both(page: Page, studio: Studio) -> None:
+    folder = studio.data / "models" / "loras"
+    (folder / "paired.safetensors").write_bytes(lora_bytes())
+    (folder / "paired.json").write_text('{"activation text": "in pairs", "negative text": "alone"}')
+    prompt, negative = opened(page), page.get_by_role("textbox", name="Negative prompt")
+    prompt.fill("two cats")
+    negative.fill("ugly")
+    networks_tab(page).fill("paired")
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_role("button", name="Add paired").click()
+    added = ("two cats <lora:paired:1>, in pairs", "ugly, alone")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    prompt.press("Control+z")
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+Shift+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+    page.get_by_role("button", name="Remove paired", exact=True).click()
+    expect(prompt).to_have_value("two cats")
+    expect(negative).to_have_value("ugly")
+    prompt.press("Control+z")
+    expect(prompt).to_have_value(added[0])
+    expect(negative).to_have_value(added[1])
+
+
 def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
     opened(page)
     search = networks_tab(page)
@@ -122,7 +149,7 @@ def test_notes_are_saved_beside_the_network_and_used_by_the_next_click(page: Pag
     page.get_by_label("Preferred strength").fill("0.65")
     page.get_by_role("button", name="Save the notes").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     page.get_by_role("button", name=re.compile("^Add .*brass_wash_0005")).click()
     expect(prompt).to_have_value(re.compile(r"^<lora:\S*brass_wash_0005:0.65> polished brass$"))
 
@@ -246,8 +273,8 @@ def test_a_missing_network_is_named_anew_by_one_click(page: Page) -> None:
     prompt.fill("a <lora:ink_wash_000:0.5>, b")
     row = page.locator("#explanation .active > li")
     expect(row).to_contain_text("Not found. Did you mean")
-    row.get_by_role("button", name="ink_wash_0000").click()
-    expect(prompt).to_have_value("a <lora:ink_wash_0000:0.5>, b")
+    row.get_by_role("button", name="ink_wash_0300", exact=True).click()
+    expect(prompt).to_have_value("a <lora:ink_wash_0300:0.5>, b")
     expect(row).to_contain_text("not yet known")
     prompt.press("Control+z")
     expect(prompt).to_have_value("a <lora:ink_wash_000:0.5>, b")

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Studio
 from tests.e2e.pages import infotext, opened, picture, set_number
+from tests.e2e.test_accessibility import found
 
 
 def test_every_image_of_the_session_stays_within_reach(page: Page, studio: Studio) -> None:
@@ -52,6 +53,7 @@ def test_an_earlier_image_can_be_looked_at_while_the_next_is_made(page: Page, st
         expect(picture(page)).to_be_visible()
         page.get_by_role("button", name="The image being made").click()
         expect(page.get_by_alt_text("The image being made")).to_be_visible()
+        assert not found(page)
     expect(infotext(page)).to_contain_text("still at it")
 
 

@@ -74,4 +74,6 @@ def test_on_a_phone_the_tour_overflows_nothing(browser: Browser, base_url: str) 
     phone.get_by_role("button", name="Words").tap()
     expect(phone.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a lighthouse")
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    tour, settings = (phone.locator(place).bounding_box() for place in ("#tour", "#settings"))
+    assert tour and settings and tour["y"] < settings["y"]
     context.close()

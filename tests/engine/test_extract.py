@@ -172,6 +172,20 @@ def test_biases_norms_and_whole_differences_are_kept(sd15: Place, rank: int) -> 
             torch.testing.assert_close(found[name], wanted[name], atol=1e-6, rtol=1e-6)
 
 
+def test_a_bias_for_a_layer_without_one_is_kept(sd15: Place) -> None:
+    """A file can hold what a model's folder cannot."""
+    unet = sd15.workshop.model(sd15.model).modules["unet"]
+    layers = ((name, layer) for name, layer in unet.named_modules() if isinstance(layer, nn.Linear))
+    name, layer = next((name, layer) for name, layer in layers if layer.bias is None)
+    sd15.add("biased", {f"unet.{name}.diff_b": torch.randn(layer.out_features)})
+    sd15.catalog.refresh()
+    made = sd15.extract("<lora:biased:0.5>", name="biased-out")
+    assert made.problems == ()
+    wanted, found = sd15.sums("<lora:biased:0.5>"), sd15.sums("<lora:biased-out:1>")
+    assert list(wanted) == list(found) == [f"unet.{name}.bias"]
+    torch.testing.assert_close(found[f"unet.{name}.bias"], wanted[f"unet.{name}.bias"])
+
+
 @pytest.mark.parametrize("tags", ["<lora:one:0@0~1@1>", "<lora:one:1:stop=5>", "[<lora:one:1>|x]", "[<lora:one>:4]"])
 def test_a_schedule_is_a_problem_and_writes_nothing(sd15: Place, tags: str) -> None:
     made = sd15.extract(tags, name="never")

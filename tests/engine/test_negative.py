@@ -119,6 +119,16 @@ def test_the_text_encoder_reads_the_negative_prompt_under_it_at_its_step(runs: R
     assert all(torch.equal(one.positive[0][0].hidden, plain[0].positive[0][0].hidden) for one in made)
 
 
+def test_both_prompts_share_an_evaluation_unless_the_denoiser_differs(runs: Runs) -> None:
+    for negative, apart in (
+        ("a dog", False),
+        ("a dog <lora:words:1>", False),
+        ("<lora:ink:0>", False),
+        ("<lora:ink>", True),
+    ):
+        assert (runs.prepared(replace(CAT, negative_prompt=negative)).negative_plan is not None) == apart
+
+
 def made(engine: Engine, request: GenerationRequest) -> GenerationResult:
     *_, result = engine.generate(request)
     assert isinstance(result, GenerationResult)

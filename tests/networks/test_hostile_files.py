@@ -164,6 +164,8 @@ KINDS = (
     ["boft_R", "boft_s"],
     ["on_input", "weight"],
     ["ia3_l"],
+    [f"glora_{path}.{leaf}" for path in "ABC" for leaf in ("Xd", "Xu")] + ["glora_D.X", "glora_E.X"],
+    ["glora_A.X", "glora_B.zeros", "glora_C.X"],
     ["lambda_layer", "p_layer.weight", "q_layer.weight"],
     ["w_norm", "b_norm"],
     ["bias_indices", "bias_values", "bias_size"],

@@ -60,7 +60,7 @@ export function activeNetworks(list, box, picker, say) {
       if (now !== names) {
         names = now;
         const open = new Set(rows.filter((row) => row.isOpen()).map((row) => row.name));
-        rows = active.map((tag, index) => activeRow(tag, index, { box, picker, say, isOpen: open.has(tag.name) }));
+        rows = active.map((tag, index) => activeRow(tag, index, { box, picker, say, isOpen: open.has(tag.name), name: shortName(tag, active) }));
         list.replaceChildren(...rows.map((row) => row.entry));
       }
       let hue = 0;
@@ -69,8 +69,13 @@ export function activeNetworks(list, box, picker, say) {
   };
 }
 
-function activeRow(tag, index, { box, picker, say, isOpen }) {
-  const name = tag.name.split("/").at(-1);
+/** The name without its folders; with the nearest of them, where another network is called the same. */
+function shortName({ name }, active) {
+  const last = (path, count) => path.split("/").slice(-count).join("/");
+  return last(name, active.some((other) => other.name !== name && last(other.name, 1) === last(name, 1)) ? 2 : 1);
+}
+
+function activeRow(tag, index, { box, picker, say, isOpen, name }) {
   const eye = element("button", { type: "button", className: "eye" });
   const problem = element("span", { className: "problem", hidden: true });
   const match = matchMark();

@@ -6,7 +6,7 @@ import { ask, element, send } from "./dom.js";
 import { cardRoute } from "./library.js";
 import { styleForm } from "./styles.js";
 
-const SHOWN_WORDS = 60;
+const SHOWN_WORDS = 24;
 const LONGEST_SHOWN = 2000;
 const LONG = 34;
 const NOTES = [
@@ -40,7 +40,7 @@ export async function showDetails(dialog, card, onChange, picker) {
     ...top(card, told),
     ...told.problems.map((problem) => element("p", { className: "notice", textContent: problem.message })),
     ...wordChips("Trigger words", told.trigger_words.map((word) => [word, ""]), picker, told.trigger_source === "training tags" ? written : String),
-    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}).slice(0, SHOWN_WORDS), picker, written),
+    ...wordChips("Trained on, and how often", Object.entries(told.tag_frequency ?? {}), picker, written),
     ...randomPrompt(told, picker),
     element("h3", { textContent: "The file" }),
     facts(factsOf(card, told)),
@@ -107,7 +107,16 @@ function wordChips(title, words, picker, inPrompt) {
     });
     return chip;
   });
-  return [element("h3", { textContent: title }), element("div", { className: "chips" }, ...chips)];
+  const place = element("div", { className: "chips" }, ...chips.slice(0, SHOWN_WORDS));
+  if (chips.length > SHOWN_WORDS) {
+    const more = element("button", { type: "button", className: "tool", textContent: `All ${chips.length}` });
+    more.addEventListener("click", () => {
+      place.replaceChildren(...chips);
+      chips[SHOWN_WORDS].focus();
+    });
+    place.append(more);
+  }
+  return [element("h3", { textContent: title }), place];
 }
 
 /** A prompt drawn from the training's frequencies: each word as often as it stood in the captions. */

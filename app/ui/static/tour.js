@@ -5,6 +5,7 @@ import { fillForm, formNow } from "./form.js";
 
 const KEY = "patchbay.tour";
 const CLOSED = "closed";
+const FRAMES = 120;
 const INVITATION = "Click a prompt to try it.";
 
 /** Gives the tour its life; its button stays away where there is nothing to show. */
@@ -64,6 +65,7 @@ export async function showTour(prompt) {
     open(panel.hidden);
     if (panel.hidden) return;
     document.querySelector("#tabs [role=tab]")?.click(); // it stands in the first tab
+    await shown(panel);
     find(".stop")?.focus();
   });
 
@@ -77,6 +79,11 @@ export async function showTour(prompt) {
   }
 
   open(await load() && !isClosed());
+}
+
+/** Once it can be seen: Gradio takes a moment to show another tab. */
+async function shown(place) {
+  for (let frames = 0; !place.offsetParent && frames < FRAMES; frames += 1) await new Promise(requestAnimationFrame);
 }
 
 function isClosed() {
