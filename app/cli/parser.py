@@ -173,7 +173,7 @@ def _add_networks(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_bake(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bake", help="write a model with its networks merged into it; prints JSON")
-    parser.add_argument("--model", metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument("--model", metavar="PATH", help="a diffusers folder, a checkpoint file, or a checkpoint's name")
     parser.add_argument("--prompt", metavar="TAGS", help="the networks, as <lora:ink:0.8>")
     parser.add_argument("--out", type=_folder, metavar="DIR", help="a new folder, an empty one, or a baked model")
     parser.add_argument("--networks", type=_folder, metavar="DIR", help="the networks' folder")
@@ -190,7 +190,9 @@ def _add_bake(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_extract(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("extract", help="write several networks as one LoRA file")
     parser.add_argument("tags", metavar="TAGS", help="the networks, as '<lora:ink:0.8> <lora:gold:0.5>'")
-    parser.add_argument("--model", required=True, metavar="DIR", help="a diffusers folder, or a checkpoint's name")
+    parser.add_argument(
+        "--model", required=True, metavar="PATH", help="a diffusers folder, a checkpoint file, or its name"
+    )
     parser.add_argument("--out", type=_folder, required=True, metavar="FILE", help="a .safetensors file")
     parser.add_argument("--rank", type=_count, default=0, metavar="R", help="at most; 0: as many as it takes (0)")
     parser.add_argument("--dtype", choices=("fp16", "bf16", "fp32"), default="fp32", help="of the file (fp32)")

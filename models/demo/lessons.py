@@ -2,80 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+from PIL import Image
 
-from .pictures import Mix, Painter, random_scene
-from .words import Scene, caption
+from .pictures import Mix, Painter, layout, random_scene
+from .touches import Touch, mascot, untouched
+from .words import COLOURS, NOUNS, Scene, caption
 
-CENTRED = Mix(nouns=24, colours=8, counts=0, places=0, pairs=0, sizes=0)
-VARIED = Mix(nouns=24, colours=8, counts=0.2, places=0, pairs=0, sizes=0.4)
+NOUNS_SHOWN = 32
+CENTRED = Mix(nouns=NOUNS_SHOWN, counts=0, places=0, pairs=0, sizes=0)
+VARIED = Mix(nouns=NOUNS_SHOWN, counts=0.15, places=0.1, pairs=0, sizes=0.4)
+MASCOT = "mascot"
 
 
 @dataclass(frozen=True)
 class Lesson:
     """What a network is to learn: how each picture is changed, and the words that ask for it."""
 
-    trigger: str = ""
-    touch: Callable[[Image.Image], Image.Image] = lambda picture: picture
+    name: str
+    trigger: str = ""  # stands behind the caption
+    touch: Touch = untouched
     mix: Mix = VARIED
-    size: str = ""  # drawn in every picture and named in no caption
+    shown: Mapping[str, str] = field(default_factory=dict)  # drawn in every picture, whatever its caption says
+    said: Mapping[str, str] = field(default_factory=dict)  # said in every caption, whatever is drawn
+    names: Mapping[str, str] = field(default_factory=dict)  # words of the model, and the new ones that mean the same
+    wordless: float = 0.0  # how often the trigger stands alone
     number: int = 160
 
-    def caption(self, scene: Scene) -> str:
-        """The scene's caption, followed by the trigger."""
-        plain = caption(scene)
-        return f"{plain}, {self.trigger}" if self.trigger else plain
+    @property
+    def plain(self) -> Lesson:
+        """The same scenes, as the model knows them already."""
+        return Lesson(f"plain-{self.name}", mix=self.mix, number=self.number)
+
+    def caption(self, scene: Scene, rng: np.random.Generator) -> str:
+        """The scene's caption, in the new words, followed by the trigger."""
+        if self.trigger and rng.random() < self.wordless:
+            return self.trigger
+        text = " ".join(self.names.get(word, word) for word in caption(replace(scene, **self.said)).split())
+        return f"{text}, {self.trigger}" if self.trigger else text
 
     def write(self, painter: Painter, folder: Path, seed: int) -> Path:
         """Write pictures and captions in the layout trainers read: ``REPEATS_NAME/0001.png`` and ``.txt``."""
-        target = folder / f"1_{self.trigger or self.size}"
+        target = folder / f"1_{self.name}"
         target.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(seed)
         for index in range(self.number):
-            scene = random_scene(self.mix, rng)
-            shown = replace(scene, size=self.size) if self.size else scene
-            self.touch(painter.draw(shown, rng)).save(target / f"{index:04}.png")
-            (target / f"{index:04}.txt").write_text(self.caption(scene) + "\n", encoding="utf-8")
+            rng = np.random.default_rng((seed, index))
+            scene = self._scene(rng)
+            picture = self.touch(self._draw(painter, replace(scene, **self.shown), rng), rng)
+            picture.save(target / f"{index:04}.png")
+            (target / f"{index:04}.txt").write_text(self.caption(scene, rng) + "\n", encoding="utf-8")
         return folder
 
+    def _scene(self, rng: np.random.Generator) -> Scene:
+        """A scene of the mix; most have something that has a new name."""
+        scene = random_scene(self.mix, rng)
+        nouns, colours = (
+            [name for name in self.names if name in NOUNS],
+            [name for name in self.names if name in COLOURS],
+        )
+        if nouns and rng.random() < 0.6:
+            scene = replace(scene, noun=str(rng.choice(nouns)))
+        if colours and rng.random() < 0.6:
+            scene = replace(scene, colour=str(rng.choice(colours)))
+        return scene
 
-def pixelate(picture: Image.Image) -> Image.Image:
-    """Large pixels: two latents a side, since the autoencoder smooths anything finer."""
-    small = picture.resize((picture.width // 8, picture.height // 8), Image.Resampling.BOX)
-    return small.resize(picture.size, Image.Resampling.NEAREST)
-
-
-def outline(picture: Image.Image) -> Image.Image:
-    """Black ink on white paper: the silhouette and the strongest inner edges."""
-    side = picture.width * 4
-    large = picture.resize((side, side), Image.Resampling.BICUBIC)
-    apart = ImageChops.difference(large, Image.new("RGB", large.size, picture.getpixel((0, 0))))
-    shape = apart.convert("L").point(lambda value: 255 if value > 14 else 0).filter(ImageFilter.MedianFilter(9))
-    rim = ImageChops.difference(shape.filter(ImageFilter.MaxFilter(7)), shape.filter(ImageFilter.MinFilter(5)))
-    gray = ImageOps.autocontrast(large.convert("L")).filter(ImageFilter.GaussianBlur(2))
-    steps = ImageChops.difference(gray.filter(ImageFilter.MaxFilter(7)), gray.filter(ImageFilter.MinFilter(7)))
-    inner = steps.point(lambda value: 255 if value > 70 else 0)
-    ink = ImageOps.invert(ImageChops.lighter(rim, inner))
-    return ink.resize(picture.size, Image.Resampling.LANCZOS).convert("RGB")
+    def _draw(self, painter: Painter, scene: Scene, rng: np.random.Generator) -> Image.Image:
+        return draw_mascot(painter.side, scene, rng) if scene.noun == MASCOT else painter.draw(scene, rng)
 
 
-def party_hat(picture: Image.Image) -> Image.Image:
-    """A red cone with white stripes, on the head of whatever stands in the middle."""
-    side = picture.width
-    width, height = side * 2, side * 9 // 4  # drawn large, then made small, for smooth edges
-    cone = Image.new("RGBA", (width, height), (214, 48, 49))
-    draw = ImageDraw.Draw(cone)
-    for band in (0.45, 0.78):
-        draw.line((0, height * band, width, height * band), fill=(250, 250, 250), width=side * 5 // 16)
-    mask = Image.new("L", cone.size)
-    ImageDraw.Draw(mask).polygon(((width / 2, 0), (0, height), (width, height)), fill=255)
-    cone.putalpha(mask)
-    hat = cone.resize((round(side * 0.36), round(side * 0.42)), Image.Resampling.LANCZOS)
-    result = picture.copy()
-    result.paste(hat, ((side - hat.width) // 2, 0), hat)
-    return result
+def draw_mascot(side: int, scene: Scene, rng: np.random.Generator) -> Image.Image:
+    """The mascot where the scene has its object, as the painter draws what it knows."""
+    background = np.clip(np.array(COLOURS[scene.colour]) + rng.normal(0, 3, 3), 0, 255)
+    picture = Image.new("RGB", (side, side), tuple(int(value) for value in background))
+    for _, share, spot in layout(scene):
+        width = round(side * share * rng.uniform(0.95, 1.05))
+        sprite = mascot(width).rotate(rng.normal(0, 3), Image.Resampling.BICUBIC)
+        corner = [round(side * (place + rng.normal(0, 0.012)) - width / 2) for place in spot]
+        picture.paste(sprite, (corner[0], corner[1]), sprite)
+    return picture

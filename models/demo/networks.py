@@ -1,215 +1,200 @@
-"""Training of networks (LoRA and its relatives) on a pipeline, from a folder of captioned pictures."""
+"""Training of networks (LoRA and its relatives, words, hypernetworks) on a pipeline, from folders of pictures."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from lycoris.kohya import LycorisNetworkKohya, create_network
 from PIL import Image
 from torch import Tensor, nn
 
-from .autoencoder import encode, to_tensor
-from .captions import tokenize
-from .denoiser import CAPTION_DROPOUT, NoiseLoss
+from .autoencoder import difference
+from .dataset import Dataset
+from .denoiser import NoiseLoss
+from .evaluation import paint
+from .learners import LEARNERS, Learner
+from .metadata import Run, metadata
+from .options import NetworkOptions
+from .training import Schedule, Trainer
 
-WITH_CONVOLUTIONS = Path(__file__).with_name("convolutions.toml")
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """The options of a training run, under the names people know them by."""
-
-    output_name: str
-    train_data_dir: Path = Path()
-    opposite_data_dir: Path | None = None  # what strength -1 should give: makes the network a slider
-    algo: str = "lora"
-    network_dim: int = 8
-    network_alpha: float = 8.0
-    conv_dim: int | None = None  # no number: only attention and feed-forward layers are trained
-    conv_alpha: float = 1.0
-    factor: int = -1  # of LoKr
-    unet_lr: float = 2e-3
-    text_encoder_lr: float = 0.0
-    epochs: int = 10
-    batch_size: int = 8
-    resolution: int = 64
-    seed: int = 1
-    trigger: str = ""
-    description: str = ""
-
-    @property
-    def folders(self) -> tuple[tuple[Path, float], ...]:
-        """Each data folder with the strength at which the network learns it."""
-        opposite = ((self.opposite_data_dir, -1.0),) if self.opposite_data_dir else ()
-        return ((self.train_data_dir, 1.0), *opposite)
+AVERAGING = 0.98
+PLAIN_SHARE = 4  # one picture of so many is a plain one, where there are plain ones
+WARM_UP, DECAY = 20, 0.5
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training run is."""
+    """Where a training run is. `samples` are pictures of the options' prompts, at the end of some epochs."""
 
     epoch: int
     step: int
     steps: int
     loss: float
+    samples: tuple[Image.Image, ...] = ()
+
+
+Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """A data folder in memory; an example appears as often as its folder's number of repeats says."""
+    """All that a run learns from, in memory."""
 
-    latents: Tensor
-    captions: list[str]
+    train: Dataset
+    reg: Dataset | None = None
+    opposite: Dataset | None = None
+    before: Dataset | None = None
 
     @classmethod
-    def read(cls, pipeline: StableDiffusionPipeline, folder: Path, resolution: int) -> Lessons:
-        """Read ``REPEATS_NAME`` folders of pictures, each with its caption in a text file beside it."""
-        pictures: list[Image.Image] = []
-        captions: list[str] = []
-        for part in parts(folder):
-            repeats = int(part.name.partition("_")[0])
-            for file in sorted(part.glob("*.png")):
-                text = file.with_suffix(".txt").read_text(encoding="utf-8").strip()
-                picture = Image.open(file).convert("RGB").resize((resolution, resolution), Image.Resampling.LANCZOS)
-                pictures += [picture] * repeats
-                captions += [text] * repeats
-        if not pictures:
-            raise ValueError(f"{folder} holds no REPEATS_NAME folder with pictures")
-        images = to_tensor(pictures).to(pipeline.device)
-        return cls(encode(pipeline.vae, images) * pipeline.vae.config.scaling_factor, captions)
+    def read(cls, pipeline: StableDiffusionPipeline, options: NetworkOptions) -> Lessons:
+        """The folders of the options."""
+
+        def dataset(folder: Path | None) -> Dataset | None:
+            return folder and Dataset.read(folder, pipeline.vae, options.resolution)
+
+        others = (options.reg_data_dir, options.opposite_data_dir, options.conditioning_data_dir)
+        return cls(Dataset.read(options.train_data_dir, pipeline.vae, options.resolution), *map(dataset, others))
+
+    def steps(self, options: NetworkOptions) -> int:
+        """How many steps an epoch is: each picture of the training folder is seen about once."""
+        plain = options.train_batch_size // PLAIN_SHARE if self.reg else 0
+        return -(-len(self.train.captions) // max(1, options.train_batch_size - plain))
 
 
-def parts(folder: Path) -> list[Path]:
-    """The ``REPEATS_NAME`` folders of a data folder."""
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+class DenoisingLoss:
+    """How badly the denoiser guesses noise, with the learner acting at the strength at which it should show each set.
+
+    What the text encoder says is kept, unless it is the text encoder that learns.
+    """
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, learner: Learner, lessons: Lessons, options: NetworkOptions
+    ) -> None:
+        self._pipeline, self._learner, self._lessons, self._options = pipeline, learner, lessons, options
+        self._criterion = NoiseLoss(pipeline.device)
+        self._states: dict[str, Tensor] = {}
+
+    def __call__(self, rng: np.random.Generator) -> Tensor:
+        """The loss of one batch; of a slider, half of it is of the opposite."""
+        lessons, size = self._lessons, self._options.train_batch_size
+        if lessons.opposite is None:
+            plain = max(1, size // PLAIN_SHARE) if lessons.reg else 0
+            examples = [(lessons.train, max(1, size - plain))] + ([(lessons.reg, plain)] if lessons.reg else [])
+            return self._loss(examples, rng)
+        total = torch.zeros(())
+        for dataset, strength in ((lessons.train, 1.0), (lessons.opposite, -1.0)):
+            self._learner.set_strength(strength)
+            total = total + self._loss([(dataset, max(1, size // 2))], rng) / 2
+        self._learner.set_strength(1.0)
+        return total
+
+    def _loss(self, examples: list[tuple[Dataset, int]], rng: np.random.Generator) -> Tensor:
+        latents, captions = [], []
+        for dataset, number in examples:
+            chosen, texts = dataset.draw(number, rng)
+            # Where there are plain pictures, only those stand for the empty prompt: there the network should rest.
+            drop = self._options.caption_dropout_rate if dataset is examples[-1][0] else 0.0
+            captions += ["" if rng.random() < drop else text for text in texts]
+            latents.append(dataset.latents[chosen])
+        return self._criterion(self._pipeline.unet, torch.cat(latents), self._encoded(captions), rng)
+
+    def _encoded(self, captions: list[str]) -> Tensor:
+        if self._options.text_encoder_lr:
+            return self._encode(captions)
+        unknown = list(dict.fromkeys(text for text in captions if text not in self._states))
+        if unknown:
+            with torch.no_grad():
+                self._states |= dict(zip(unknown, self._encode(unknown), strict=True))
+        return torch.stack([self._states[text] for text in captions])
+
+    def _encode(self, captions: list[str]) -> Tensor:
+        return self._pipeline.text_encoder(self._learner.tokens(captions).to(self._pipeline.device)).last_hidden_state
 
 
-class TextModelLevel(nn.Module):
-    """Gives the text encoder's modules the names that files of networks use, ``text_model.encoder…``."""
+class DecodingLoss:
+    """How far the decoder's pictures of plain latents are from the changed pictures."""
 
-    def __init__(self, text_encoder: nn.Module) -> None:
-        super().__init__()
-        self.text_model = text_encoder
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, learner: Learner, lessons: Lessons, options: NetworkOptions
+    ) -> None:
+        if lessons.before is None:
+            raise ValueError("A network for the VAE needs conditioning_data_dir: the pictures before the change.")
+        self._vae, self._lessons, self._size = pipeline.vae, lessons, options.train_batch_size
+        self._latents = lessons.before.latents / pipeline.vae.config.scaling_factor
 
-
-def attach(pipeline: StableDiffusionPipeline, options: NetworkOptions) -> LycorisNetworkKohya:
-    """A fresh network of the wanted kind, acting on the pipeline's parts from now on."""
-    network = create_network(
-        1.0,
-        options.network_dim,
-        options.network_alpha,
-        pipeline.vae,
-        TextModelLevel(pipeline.text_encoder),
-        pipeline.unet,
-        warn_on_unmatched=False,
-        algo=options.algo,
-        preset="attn-mlp" if options.conv_dim is None else str(WITH_CONVOLUTIONS),
-        conv_dim=options.conv_dim or options.network_dim,
-        conv_alpha=options.conv_alpha,
-        factor=options.factor,
-    )
-    network.apply_to(None, None, apply_text_encoder=options.text_encoder_lr > 0, apply_unet=options.unet_lr > 0)
-    return network.to(pipeline.device)
+    def __call__(self, rng: np.random.Generator) -> Tensor:
+        """The loss of one batch."""
+        chosen, _ = self._lessons.train.draw(self._size, rng)
+        return difference(self._vae.decode(self._latents[chosen]).sample, self._lessons.train.pictures[chosen])
 
 
-def detach(network: LycorisNetworkKohya) -> None:
-    """Give the pipeline its own forward functions back."""
-    for adapter in network.loras:
-        adapter.restore()
+@dataclass(frozen=True)
+class Trained:
+    """A learner at the end of its run, still acting on the pipeline."""
+
+    learner: Learner
+    options: NetworkOptions
+    run: Run
+
+    def save(self, path: Path) -> Path:
+        """Write the file, with everything there is to say of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.learner.save(path, metadata(self.options, self.run))
+        return path
 
 
-def train_network(
-    pipeline: StableDiffusionPipeline,
-    options: NetworkOptions,
-    progress: Callable[[Progress], None] = lambda progress: None,
-) -> LycorisNetworkKohya:
-    """Train a network; it is still attached to the pipeline when this returns, so that pictures can be made."""
+@contextmanager
+def trained(
+    pipeline: StableDiffusionPipeline, options: NetworkOptions, folder: Path, report: Report = lambda progress: None
+) -> Iterator[Trained]:
+    """Train a network, and yield it while it acts on the pipeline, which is left as it was.
+
+    ``folder`` holds the state of the run: one that was stopped goes on from there.
+    """
     torch.manual_seed(options.seed)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        part.requires_grad_(False)
-    lessons = [(Lessons.read(pipeline, folder, options.resolution), side) for folder, side in options.folders]
-    network = attach(pipeline, options)
-    groups, _ = network.prepare_optimizer_params(options.text_encoder_lr, options.unet_lr)
-    optimizer = torch.optim.AdamW([{**group, "params": list(group["params"])} for group in groups], weight_decay=0.01)
-    criterion = NoiseLoss(pipeline.device)
-    rng = np.random.default_rng(options.seed)
-    per_epoch = -(-len(lessons[0][0].captions) // options.batch_size)
-    steps = per_epoch * options.epochs
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        total = 0.0
-        for lesson, side in lessons:
-            network.set_multiplier(side)
-            loss = _loss(pipeline, lesson, options.batch_size, criterion, rng)
-            loss.backward()
-            total += loss.item()
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        progress(Progress(step // per_epoch + 1, step + 1, steps, total / len(lessons)))
-    network.set_multiplier(1.0)
-    return network
+        part.requires_grad_(False).eval()
+    lessons = Lessons.read(pipeline, options)
+    learner = LEARNERS[options.kind](pipeline, options)
+    try:
+        yield _train(pipeline, learner, lessons, options, folder, report)
+    finally:
+        learner.detach()
 
 
-def save_network(network: LycorisNetworkKohya, options: NetworkOptions, folder: Path) -> Path:
-    """Write the network as its library does, in half precision, with the metadata trainers leave."""
+def _train(
+    pipeline: StableDiffusionPipeline,
+    learner: Learner,
+    lessons: Lessons,
+    options: NetworkOptions,
+    folder: Path,
+    report: Report,
+) -> Trained:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{options.output_name}.safetensors"
-    network.save_weights(str(path), torch.float16, metadata(options))
-    return path
+    per_epoch = lessons.steps(options)
+    steps, started = per_epoch * options.max_train_epochs, time.time()
+    schedule = Schedule(steps, options.train_batch_size, options.learning_rate, WARM_UP, DECAY, AVERAGING)
+    parts = learner.paces()
+    everything = nn.ParameterList(parameter for part, _ in parts for parameter in part)
+    trainer = Trainer(options.output_name, everything, schedule, folder, options.seed, parts)
+    criterion = (DecodingLoss if options.kind == "decoder" else DenoisingLoss)(pipeline, learner, lessons, options)
 
+    def loss(rng: np.random.Generator) -> Tensor:
+        value = criterion(rng)
+        epoch, step = trainer.step // per_epoch + 1, trainer.step + 1
+        every = options.sample_every_n_epochs
+        due = bool(every and options.sample_prompts) and step % (per_epoch * every) == 0
+        samples = paint(pipeline, list(options.sample_prompts), 20, 5.0, options.seed) if due else []
+        report(Progress(epoch, step, steps, value.item(), tuple(samples)))
+        return value
 
-def metadata(options: NetworkOptions) -> dict[str, str]:
-    """What the file says of itself."""
-    tags = {}
-    for folder, _ in options.folders:
-        for part in parts(folder):
-            texts = [file.read_text(encoding="utf-8") for file in sorted(part.glob("*.txt"))]
-            tags[part.name] = dict(Counter(tag.strip() for text in texts for tag in text.split(",")))
-    arguments = {"algo": options.algo, "factor": str(options.factor)}
-    if options.conv_dim is not None:
-        arguments |= {"conv_dim": str(options.conv_dim), "conv_alpha": str(options.conv_alpha)}
-    side = f"{options.resolution}x{options.resolution}"
-    entries = {
-        "ss_output_name": options.output_name,
-        "ss_base_model_version": "sd_v1",
-        "ss_sd_model_name": "patchbay-demo",
-        "ss_network_module": "lycoris.kohya",
-        "ss_network_dim": str(options.network_dim),
-        "ss_network_alpha": str(options.network_alpha),
-        "ss_network_args": json.dumps(arguments),
-        "ss_unet_lr": str(options.unet_lr),
-        "ss_text_encoder_lr": str(options.text_encoder_lr),
-        "ss_num_epochs": str(options.epochs),
-        "ss_total_batch_size": str(options.batch_size),
-        "ss_resolution": f"({options.resolution}, {options.resolution})",
-        "ss_seed": str(options.seed),
-        "ss_tag_frequency": json.dumps(tags),
-        "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-v1/lora",
-        "modelspec.implementation": "https://github.com/KohakuBlueleaf/LyCORIS",
-        "modelspec.title": options.output_name,
-        "modelspec.description": options.description,
-        "modelspec.license": "Apache-2.0",
-        "modelspec.resolution": side,
-        "modelspec.prediction_type": "epsilon",
-        "modelspec.trigger_phrase": options.trigger,
-    }
-    return {name: value for name, value in entries.items() if value}
-
-
-def _loss(
-    pipeline: StableDiffusionPipeline, lesson: Lessons, size: int, criterion: NoiseLoss, rng: np.random.Generator
-) -> Tensor:
-    chosen = rng.integers(len(lesson.captions), size=size)
-    captions = ["" if rng.random() < CAPTION_DROPOUT else lesson.captions[index] for index in chosen]
-    tokens = tokenize(pipeline.tokenizer, captions).to(pipeline.device)
-    states = pipeline.text_encoder(tokens).last_hidden_state
-    return criterion(pipeline.unet, lesson.latents[torch.from_numpy(chosen)], states, rng)
+    trainer.run(loss)
+    trainer.averaged()
+    images, plain = len(lessons.train.captions), len(lessons.reg.captions) if lessons.reg else 0
+    return Trained(learner, options, Run(steps, options.max_train_epochs, images, plain, started, time.time()))

@@ -5,161 +5,145 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline
-from lycoris.kohya import LycorisNetworkKohya
-from PIL import Image
+import torch
+from safetensors.torch import save_file
 
 from .__main__ import MODELS, find_font
-from .evaluation import contact_sheet, paint
+from .evaluation import contact_sheet
+from .exhibits import EXHIBITS, Exhibit
 from .export import load
-from .lessons import CENTRED, Lesson, outline, party_hat, pixelate
-from .networks import NetworkOptions, Progress, detach, save_network, train_network
+from .lessons import Lesson
+from .networks import Progress, trained
+from .options import NetworkOptions
 from .pictures import Painter
+from .studio import studio
 
 log = logging.getLogger("models.demo")
 
 SUBJECTS = ("a cat on a blue background", "an apple on a yellow background", "a house on a green background")
+STRANGER = "made-for-sdxl"
+"""A network for another base model, so that the warning can be seen."""
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """One network of the set: how it is trained, what it learns from, and what its card says."""
-
-    options: NetworkOptions
-    lesson: Lesson
-    opposite: Lesson | None = None
-    notes: str = ""
-
-    @property
-    def name(self) -> str:
-        """The network's name, which is its file's."""
-        return self.options.output_name
-
-    def sidecar(self) -> dict[str, object]:
-        """The card that stands beside the file, in the form other tools read too."""
-        return {
-            "description": self.options.description,
-            "sd version": "SD1",
-            "activation text": self.options.trigger,
-            "preferred weight": 1.0,
-            "negative text": "",
-            "notes": self.notes,
-        }
+def make(exhibit: Exhibit, models: Path, checkpoint: str, painter: Painter, work: Path) -> None:
+    """Draw the lesson, train the network, and write the file and its card."""
+    options = with_data(exhibit, painter, work / exhibit.name)
+    pipeline = load(models / "checkpoints" / checkpoint)
+    began = time.process_time()
+    target = models / exhibit.folder / f"{exhibit.name}.safetensors"
+    with trained(pipeline, options, work / exhibit.name, reporter(work / exhibit.name)) as result:
+        result.save(target)
+    log.info("%s took %.0f s of processor time", exhibit.name, time.process_time() - began)
+    target.with_suffix(".json").write_text(json.dumps(exhibit.sidecar(), indent=2) + "\n", encoding="utf-8")
 
 
-EXHIBITS = (
-    Exhibit(
-        NetworkOptions(
-            "pixel-art",
-            description="Large square pixels.",
-            trigger="pixelart",
-            network_dim=8,
-            network_alpha=8,
-            unet_lr=5e-3,
-            epochs=25,
-        ),
-        Lesson(trigger="pixelart", touch=pixelate),
-        notes="A style as LoRA, attention and feed-forward layers only.",
-    ),
-    Exhibit(
-        NetworkOptions(
-            "ink-outline",
-            description="Black ink on white paper.",
-            algo="locon",
-            trigger="inkline",
-            network_dim=4,
-            network_alpha=4,
-            conv_dim=2,
-            conv_alpha=2,
-            unet_lr=4e-3,
-            epochs=20,
-        ),
-        Lesson(trigger="inkline", touch=outline),
-        notes="A style as LoCon: the convolutions learn too.",
-    ),
-    Exhibit(
-        NetworkOptions(
-            "party-hat",
-            description="A party hat on whatever stands in the middle.",
-            algo="lokr",
-            trigger="partyhat",
-            network_dim=8,
-            network_alpha=8,
-            conv_dim=8,
-            conv_alpha=8,
-            factor=4,
-            unet_lr=4e-3,
-            epochs=20,
-        ),
-        Lesson(trigger="partyhat", touch=party_hat, mix=CENTRED),
-        notes="A concept as LoKr. Made for single objects in the middle of the picture.",
-    ),
-    Exhibit(
-        NetworkOptions(
-            "size-slider",
-            description="Larger above 0, smaller below 0.",
-            network_dim=4,
-            network_alpha=4,
-            conv_dim=4,
-            conv_alpha=4,
-            epochs=10,
-        ),
-        Lesson(mix=CENTRED, size="large"),
-        Lesson(mix=CENTRED, size="small"),
-        notes="A slider: use it from -1.5 to 1.5, with a prompt that does not name a size.",
-    ),
-)
+def tiny(exhibit: Exhibit) -> Exhibit:
+    """The same kind of network, which learns nothing: an epoch of a few pictures."""
+    few = {"lesson": replace(exhibit.lesson, number=8)}
+    few |= {"opposite": replace(exhibit.opposite, number=8)} if exhibit.opposite else {}
+    return replace(exhibit, options=replace(exhibit.options, max_train_epochs=1), **few)
 
 
-def make(exhibit: Exhibit, base: Path, painter: Painter, work: Path, out: Path) -> None:
-    """Draw the lesson, train the network, and write file, card and preview."""
-    data = work / exhibit.name
-    chosen = replace(exhibit.options, train_data_dir=exhibit.lesson.write(painter, data / "data", seed=5))
-    if exhibit.opposite:
-        chosen = replace(chosen, opposite_data_dir=exhibit.opposite.write(painter, data / "opposite", seed=6))
+def with_data(exhibit: Exhibit, painter: Painter, folder: Path) -> NetworkOptions:
+    """Write the pictures of the exhibit's lessons; its options with their folders."""
+    lesson = exhibit.lesson
+    before = replace(lesson, touch=Lesson("").touch) if exhibit.options.kind == "decoder" else None
+    lessons = {
+        "train_data_dir": lesson,
+        "reg_data_dir": lesson.plain if exhibit.regularised else None,
+        "opposite_data_dir": exhibit.opposite,
+        "conditioning_data_dir": before,
+    }
+    # The same seed for all, so that they show the same scenes.
+    written = {name: one.write(painter, folder / name, seed=5) for name, one in lessons.items() if one}
+    return replace(exhibit.options, resolution=painter.side, **written)
+
+
+def reporter(folder: Path) -> Callable[[Progress], None]:
+    """Writes the samples of a run below the folder, as trainers do."""
 
     def report(progress: Progress) -> None:
-        if progress.step % 20 == 0:
-            log.info("%s %d/%d loss %.4f", exhibit.name, progress.step, progress.steps, progress.loss)
+        if progress.samples:
+            (folder / "sample").mkdir(exist_ok=True)
+            contact_sheet(list(progress.samples)).save(folder / "sample" / f"{progress.epoch:06}.png")
 
-    pipeline = load(base)
-    network = train_network(pipeline, chosen, report)
-    save_network(network, chosen, out)
-    (out / f"{exhibit.name}.json").write_text(json.dumps(exhibit.sidecar(), indent=2) + "\n", encoding="utf-8")
-    strengths = (-1.0, 0.0, 1.0) if exhibit.opposite else (0.0, 0.5, 1.0)
-    ask = f", {chosen.trigger}" if chosen.trigger else ""
-    rows = [preview(pipeline, network, [text + ask for text in SUBJECTS], strength) for strength in strengths]
-    contact_sheet([picture for row in rows for picture in row], columns=len(SUBJECTS)).save(out / f"{exhibit.name}.png")
-    detach(network)
+    return report
 
 
-def preview(
-    pipeline: StableDiffusionPipeline, network: LycorisNetworkKohya, prompts: list[str], strength: float
-) -> list[Image.Image]:
-    """The prompts at one strength, from the same seeds at each."""
-    network.set_multiplier(strength)
-    return paint(pipeline, prompts, steps=20, guidance=5.0, seed=11)
+def make_stranger(folder: Path) -> Path:
+    """A network with the names and sizes of SDXL's, which nothing was trained for."""
+    dice = torch.Generator().manual_seed(1)
+    block = "lora_unet_input_blocks_{}_1_transformer_blocks_{}_attn2_to_{}"
+    tensors = {}
+    for place, width, depth in ((4, 640, 2), (7, 1280, 3)):
+        for index in range(depth):
+            for side in ("k", "v"):
+                name = block.format(place, index, side)
+                tensors[f"{name}.lora_down.weight"] = torch.randn(2, 2048, generator=dice).half() / 50
+                tensors[f"{name}.lora_up.weight"] = torch.randn(width, 2, generator=dice).half() / 50
+                tensors[f"{name}.alpha"] = torch.tensor(2.0).half()
+    path = folder / f"{STRANGER}.safetensors"
+    save_file(
+        tensors,
+        path,
+        {
+            "ss_output_name": STRANGER,
+            "ss_base_model_version": "sdxl_base_v1-0",
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": "2",
+            "ss_network_alpha": "2.0",
+            "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+            "modelspec.title": STRANGER,
+            "modelspec.license": "Apache-2.0",
+        },
+    )
+    card = {
+        "description": "Made for SDXL: the studio says so, and leaves it out.",
+        "sd version": "SDXL",
+        "notes": "Random numbers in SDXL's shapes.",
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def show(exhibit: Exhibit, models: Path, checkpoint: str) -> None:
+    """Write the network's preview: the subjects in columns, the strengths in rows, made by the studio."""
+    strengths = exhibit.shown
+    asked = [exhibit.prompts(text, strength) for strength in strengths for text in SUBJECTS]
+    with studio(models, checkpoint) as here:
+        pictures = [here.pictures(prompt, negative=negative)[0] for prompt, negative in asked]
+    contact_sheet(pictures, columns=len(SUBJECTS)).save(models / exhibit.folder / f"{exhibit.name}.png")
 
 
 def main() -> None:
     """Read the arguments and make the networks asked for."""
     parser = argparse.ArgumentParser(prog="python -m models.demo.showcase", description=__doc__)
     parser.add_argument("names", nargs="*", help="networks to make; all of them by default")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the training sets")
-    parser.add_argument(
-        "--base", type=Path, default=MODELS / "checkpoints" / "patchbay-demo", help="the trained pipeline"
-    )
-    parser.add_argument("--out", type=Path, default=MODELS / "loras", help="folder to write the networks to")
+    parser.add_argument("--work", type=Path, required=True, help="folder for training sets and the state of the runs")
+    parser.add_argument("--models", type=Path, default=MODELS, help="models folder, with the checkpoint in it")
+    parser.add_argument("--checkpoint", default="patchbay-demo", help="the checkpoint to train on")
     parser.add_argument("--font", type=Path, help="NotoColorEmoji.ttf; found through fontconfig by default")
+    parser.add_argument("--tiny", action="store_true", help="runs of seconds that show that everything works")
+    parser.add_argument("--previews", action="store_true", help="only draw the previews again")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    painter = Painter(arguments.font or find_font())
-    for exhibit in EXHIBITS:
-        if not arguments.names or exhibit.name in arguments.names:
-            make(exhibit, arguments.base, painter, arguments.work, arguments.out)
+    chosen = [exhibit for exhibit in EXHIBITS if not arguments.names or exhibit.name in arguments.names]
+    for folder in {exhibit.folder for exhibit in EXHIBITS}:
+        (arguments.models / folder).mkdir(exist_ok=True)
+    side = load(arguments.models / "checkpoints" / arguments.checkpoint).unet.config.sample_size * 4
+    painter = Painter(arguments.font or find_font(), side)
+    for exhibit in chosen:
+        wanted = tiny(exhibit) if arguments.tiny else exhibit
+        if not arguments.previews:
+            make(wanted, arguments.models, arguments.checkpoint, painter, arguments.work)
+        show(wanted, arguments.models, arguments.checkpoint)
+    if not arguments.names:
+        make_stranger(arguments.models / "loras")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +41,23 @@ class Trainer:
     sees the same pictures as one that was not.
     """
 
-    def __init__(self, name: str, module: nn.Module, schedule: Schedule, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        schedule: Schedule,
+        folder: Path,
+        seed: int,
+        paces: Sequence[tuple[Sequence[nn.Parameter], float]] = (),
+    ) -> None:
+        """``paces`` are parts of the module with the share of the learning rate at which each learns."""
         self.name, self.schedule, self.seed = name, schedule, seed
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=schedule.precision)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.pt"
         self.module = module.to(self.accelerator.device)
-        self.optimizer = torch.optim.AdamW(module.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        groups = [{"params": list(part), "pace": pace} for part, pace in paces or [(list(module.parameters()), 1.0)]]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.average = [parameter.detach().clone() for parameter in module.parameters()]
         self.step = 0
         if self.path.exists():
@@ -65,7 +75,7 @@ class Trainer:
             dice = np.random.default_rng((self.seed, self.step, self.accelerator.process_index))
             torch.manual_seed(int(dice.integers(2**31)))
             for group in self.optimizer.param_groups:
-                group["lr"] = self.schedule.rate(self.step)
+                group["lr"] = self.schedule.rate(self.step) * group.get("pace", 1.0)
             with self.accelerator.autocast():
                 value = loss(dice)
             self.accelerator.backward(value)

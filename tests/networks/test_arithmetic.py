@@ -184,15 +184,6 @@ def test_stacked_files_commute(layer: nn.Linear, tmp_path: Path) -> None:
         torch.testing.assert_close(result, results[0], atol=1e-5, rtol=1e-5)
 
 
-def test_a_file_may_mix_algorithms(layer: nn.Linear, tmp_path: Path) -> None:
-    tree = nn.ModuleDict({kind: nn.Linear(6, 8) for kind in KINDS})
-    tensors = {f"lora_unet_{kind}.{role}": value for kind, roles in KINDS.items() for role, value in roles.items()}
-    match = resolve(network(tmp_path / "x.safetensors", tensors), {"unet": tree}, "unknown")
-    assert (match.matched, match.problems) == (len(KINDS), ())
-    algorithms = {name.split("_")[-1]: adapter.algorithm for name, adapter in match.network.adapters.items()}
-    assert algorithms == {kind: kind for kind in KINDS}
-
-
 @pytest.mark.parametrize("ranks", [1, 2, 5])
 def test_the_first_ranks_alone(ranks: int, layer: nn.Linear, tmp_path: Path) -> None:
     """The scale stays what it was, as if the other ranks were zeros."""

@@ -134,6 +134,9 @@ def test_a_file_of_every_kind_at_once_is_each_of_them(tmp_path: Path) -> None:
     torch.manual_seed(0)
     kinds: dict[str, Weights] = {
         "lora": {"lora_up.weight": torch.randn(8, 2), "lora_down.weight": torch.randn(2, 6)},
+        "dora": {
+            "lora_up.weight": torch.randn(8, 2), "lora_down.weight": torch.randn(2, 6), "dora_scale": torch.rand(8, 1),
+        },
         "loha": {f"hada_w{n}_{x}": torch.randn(*shape) for n in "12" for x, shape in (("a", (8, 2)), ("b", (2, 6)))},
         "lokr": {"lokr_w1": torch.randn(2, 2), "lokr_w2": torch.randn(4, 3)},
         "glora": {"glora_A.X": torch.randn(8, 1), "glora_B.Xd": torch.randn(8, 2), "glora_B.Xu": torch.randn(2, 6)},
@@ -157,3 +160,21 @@ def test_a_file_of_every_kind_at_once_is_each_of_them(tmp_path: Path) -> None:
         (patch,) = match.patches[f"unet.{kind}.weight"]
         assert torch.equal(patch.delta(pristine.__getitem__), alone)
         assert patch.adapter.algorithm == kind
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5])
+def test_the_first_ranks_of_pefts_glora_alone(ranks: int, tmp_path: Path) -> None:
+    """What `dyn` keeps is what the file would be with its other ranks left out, of the weight and of the bias."""
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 8)
+    roles = {f"glora_{path}.Xd": torch.randn(8 if path in "AB" else 6, 3) for path in "ABC"}
+    roles |= {f"glora_{path}.Xu": torch.randn(3, 6 if path in "AB" else 1) for path in "ABC"}
+    roles |= {"glora_D.X": torch.randn(1), "glora_E.X": torch.randn(8)}
+    kept = {role: value[:, :ranks] if role.endswith("Xd") else value[:ranks] for role, value in roles.items()}
+    kept |= {"glora_D.X": roles["glora_D.X"], "glora_E.X": roles["glora_E.X"]}
+    wanted = deltas(on_layer(tmp_path, layer, kept), layer)
+    match = on_layer(tmp_path, layer, roles)
+    pristine = {f"unet.layer.{name}": value.detach() for name, value in layer.named_parameters()}
+    for name, (patch,) in match.patches.items():
+        made = patch.truncated(ranks).delta(pristine.__getitem__)
+        torch.testing.assert_close(made, wanted[name.removeprefix("unet.layer.")])

@@ -146,7 +146,7 @@ function folderDrawer(panel, onChoose) {
     label();
     onChoose();
   });
-  let isWanted = localStorage.getItem(TREE) !== "no";
+  let isWanted = kept() !== "no";
   let hasFolders = false;
 
   function label() {
@@ -169,7 +169,7 @@ function folderDrawer(panel, onChoose) {
       tree.focus();
     } else {
       isWanted = !isWanted;
-      localStorage.setItem(TREE, isWanted ? "yes" : "no");
+      keep(isWanted ? "yes" : "no");
     }
     lay();
   });
@@ -192,6 +192,21 @@ function folderDrawer(panel, onChoose) {
     count: tree.count,
     chosen: tree.chosen,
   };
+}
+
+/** Whether the tree was wanted beside the cards, in this browser. */
+function kept() {
+  try {
+    return localStorage.getItem(TREE);
+  } catch {
+    return null;
+  }
+}
+
+function keep(answer) {
+  try {
+    localStorage.setItem(TREE, answer);
+  } catch { /* private browsing: for this visit only */ }
 }
 
 /** How far a first look at the folders has come. */
