@@ -7,9 +7,10 @@ import logging
 import subprocess
 from pathlib import Path
 
-from .export import export
+from .export import export, export_autoencoder
 from .recipe import SHIPPED, Workshop, tiny
 
+SHARP = "patchbay-demo-sharp"
 MODELS = Path(__file__).resolve().parents[1]
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.demo", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoints and the reports")
     parser.add_argument("--out", type=Path, default=MODELS / "checkpoints" / "patchbay-demo", help="folder to write")
+    parser.add_argument("--vae", type=Path, default=MODELS / "vae" / SHARP, help="folder of the second autoencoder")
     parser.add_argument("--font", type=Path, help="NotoColorEmoji.ttf; found through fontconfig by default")
     parser.add_argument("--tiny", action="store_true", help="a run of seconds that shows that everything works")
     arguments = parser.parse_args()
@@ -39,6 +41,7 @@ def main() -> None:
     pipeline = workshop.train()
     workshop.evaluate(pipeline)
     export(pipeline, arguments.out)
+    export_autoencoder(workshop.sharpen(pipeline.vae), arguments.vae)
 
 
 if __name__ == "__main__":

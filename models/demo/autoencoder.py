@@ -41,6 +41,18 @@ def build_autoencoder(side: int, channels: tuple[int, ...], layers: int = 1) -> 
     return model
 
 
+def with_larger_decoder(model: AutoencoderKL) -> AutoencoderKL:
+    """The same autoencoder with another layer in each block of its decoder, which does nothing until it is trained.
+
+    Latents mean the same to both, so either may be chosen for what one denoiser makes.
+    """
+    config = model.config
+    larger = build_autoencoder(config.sample_size, tuple(config.block_out_channels), config.layers_per_block + 1)
+    larger.load_state_dict(model.state_dict(), strict=False)
+    larger.register_to_config(scaling_factor=config.scaling_factor)
+    return larger
+
+
 def to_tensor(pictures: list[Image.Image]) -> Tensor:
     """Pictures as a batch in -1…1."""
     return (

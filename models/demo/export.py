@@ -39,6 +39,11 @@ def export(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
+def export_autoencoder(vae: AutoencoderKL, folder: Path) -> None:
+    """Write an autoencoder by itself, in half precision."""
+    vae.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+
+
 def load(folder: Path) -> StableDiffusionPipeline:
     """The pipeline of a folder, in single precision and quiet."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)

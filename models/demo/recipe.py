@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 
-from .autoencoder import build_autoencoder, polish_decoder, train_autoencoder
+from .autoencoder import build_autoencoder, polish_decoder, train_autoencoder, with_larger_decoder
 from .captions import build_text_encoder, train_text_encoder
 from .denoiser import build_denoiser, build_pool, train_denoiser
 from .evaluation import Adherence, contact_sheet, judged_scenes, measure, train_judge, write_report
@@ -45,6 +45,7 @@ class Recipe:
     denoiser_channels: tuple[int, int, int, int]
     autoencoder: Schedule
     decoder: Schedule
+    sharp_decoder: Schedule
     captions: Schedule
     denoiser: tuple[Lesson, ...]  # few nouns first, then all
     judge: Schedule
@@ -62,6 +63,7 @@ SHIPPED = Recipe(
     denoiser_channels=(48, 96, 144, 192),
     autoencoder=Schedule(steps=5600, batch=16, learning_rate=8e-4, averaging=0.99, precision="bf16"),
     decoder=Schedule(steps=900, batch=16, learning_rate=5e-4, averaging=0.99),
+    sharp_decoder=Schedule(steps=900, batch=16, learning_rate=8e-4, averaging=0.99, decay=0.7, precision="bf16"),
     captions=Schedule(steps=800, batch=128, learning_rate=1e-3, averaging=0.99),
     denoiser=(
         Lesson(
@@ -120,6 +122,15 @@ class Workshop:
             train_denoiser(unet, text, tokenizer, pool, lesson.schedule, stage, recipe.seed)
         return assemble(unet, vae, text, tokenizer)
 
+    def sharpen(self, vae: AutoencoderKL) -> AutoencoderKL:
+        """A second autoencoder for the same latents, whose larger decoder is trained on."""
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        sharp = with_larger_decoder(vae.float())
+        folder = self.folder / "sharp"
+        polish_decoder(sharp, self.painter, recipe.picture_mix, recipe.sharp_decoder, folder, recipe.seed)
+        return sharp
+
     def evaluate(self, pipeline: StableDiffusionPipeline) -> Adherence:
         """Judge the pipeline; writes the report and a contact sheet into the folder."""
         mix = Mix(counts=0.3, places=0.2, pairs=0.2, sizes=0.66)
@@ -144,6 +155,7 @@ def tiny() -> Recipe:
         denoiser_channels=(8, 8, 16, 16),
         autoencoder=short,
         decoder=short,
+        sharp_decoder=short,
         captions=short,
         denoiser=tuple(replace(lesson, pool=8, schedule=short) for lesson in SHIPPED.denoiser),
         judge=short,

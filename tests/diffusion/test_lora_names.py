@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers import Krea2Transformer2DModel, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from app.diffusion.checkpoint import Checkpoint
 from app.engine.matching import matched
+from app.networks.resolve import Match
 from tests.cli.networks_made import lora, named
 
 
@@ -47,19 +48,37 @@ def original(folder: Path, alpha: float | None) -> tuple[Path, dict[str, Tensor]
     return folder / "wan.safetensors", deltas
 
 
-@pytest.mark.parametrize("alpha", [None, 1.0])
-def test_names_that_only_diffusers_knows_are_read_through_it_and_said(
-    wan: dict[str, nn.Module], tmp_path: Path, alpha: float | None
-) -> None:
-    path, deltas = original(tmp_path, alpha)
-    match = matched(path, wan, "wan")
-    assert match.matched == 4 and match.unmatched == match.mismatched == ()
+def assert_read_through_diffusers(match: Match, transformer: nn.Module, deltas: dict[str, Tensor]) -> None:
+    assert match.matched == len(deltas) and match.unmatched == match.mismatched == ()
     assert [problem.level for problem in match.problems] == ["warning"]
     assert "read through diffusers" in match.problems[0].message
     assert match.patches.keys() == deltas.keys()
-    pristine = {f"transformer.{name}": value.detach() for name, value in wan["transformer"].named_parameters()}
+    pristine = {f"transformer.{name}": value.detach() for name, value in transformer.named_parameters()}
     for name, (patch,) in match.patches.items():
         torch.testing.assert_close(patch.delta(pristine.__getitem__), deltas[name])
+
+
+@pytest.mark.parametrize("alpha", [None, 1.0])
+def test_forced_it_reads_the_names_of_a_model_s_makers(
+    wan: dict[str, nn.Module], tmp_path: Path, alpha: float | None
+) -> None:
+    path, deltas = original(tmp_path, alpha)
+    assert_read_through_diffusers(matched(path, wan, "wan", "diffusers"), wan["transformer"], deltas)
+
+
+def test_names_that_only_diffusers_knows_are_read_through_it_and_said(tmp_path: Path) -> None:
+    transformer = Krea2Transformer2DModel(
+        in_channels=4, num_layers=2, attention_head_dim=12, num_attention_heads=2, num_key_value_heads=2,
+        intermediate_size=32, text_hidden_dim=16, num_text_layers=2, text_num_attention_heads=1,
+        text_num_key_value_heads=1, text_intermediate_size=16, axes_dims_rope=(4, 4, 4),
+    )  # fmt: skip
+    down, up = torch.randn(2, 24), torch.randn(24, 2)
+    names = [f"diffusion_model.blocks.{block}.attn.wq" for block in range(2)]
+    tensors = {f"{name}.lora_A.weight": down for name in names} | {f"{name}.lora_B.weight": up for name in names}
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, tmp_path / "krea.safetensors")
+    match = matched(tmp_path / "krea.safetensors", {"transformer": transformer}, "krea")
+    deltas = {f"transformer.transformer_blocks.{block}.attn.to_q.weight": up @ down for block in range(2)}
+    assert_read_through_diffusers(match, transformer, deltas)
 
 
 def test_what_neither_knows_is_an_error(wan: dict[str, nn.Module], tmp_path: Path) -> None:

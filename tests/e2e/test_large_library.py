@@ -12,19 +12,18 @@ from tests.e2e.conftest import Studio, free_port
 
 COUNT = 5000
 LOAD = float(os.environ.get("PATCHBAY_SLOWNESS", "1"))
-"""How many times slower than a quiet machine this one is; times are compared with it."""
+"""How many times slower than a quiet machine this one is; times by the clock are compared with it."""
 FIRST_CARDS = 2000
+"""Milliseconds by the clock."""
 EACH_KEY = 100
-"""Milliseconds."""
+"""Milliseconds of the page's own thread: what else the machine does is not counted."""
 MOST_CARDS = 500
 pytestmark = pytest.mark.skipif(not os.environ.get("PATCHBAY_SLOW"), reason="PATCHBAY_SLOW is not set")
 SEARCH = """async (text) => {
   const box = document.querySelector("#networks input[type=search]");
-  const began = performance.now();
   box.value = text;
   box.dispatchEvent(new Event("input", { bubbles: true }));
   document.querySelector("#networks .viewport").getBoundingClientRect();
-  return performance.now() - began;
 }"""
 HEAP = "() => { window.gc?.(); return performance.memory.usedJSHeapSize; }"
 SCROLL = """async () => {
@@ -67,6 +66,23 @@ def first_cards(page: Page) -> float:
     }""")
 
 
+def key_times(page: Page) -> list[float]:
+    """The milliseconds that the page's thread works for each key of a search."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
+
+    times = []
+    for text in KEYS:
+        before = spent()
+        page.evaluate(SEARCH, text)
+        times.append((spent() - before) * 1000)
+    return times
+
+
 def test_the_first_cards_are_there_at_once_even_while_the_files_are_read_for_the_first_time(page: Page) -> None:
     took = first_cards(page)
     print(f"first cards on the first look after {took:.0f} ms")
@@ -81,11 +97,9 @@ def test_five_thousand_cards_open_scroll_and_are_searched_at_once(page: Page) ->
     assert took < FIRST_CARDS * LOAD
     expect(page.locator("#networks .count")).to_have_text(str(COUNT + 1))
     expect(page.locator("#networks .reading")).to_be_hidden(timeout=300_000)
-    # The first key is pressed twice: the browser compiles what it has not run yet.
-    page.evaluate(SEARCH, KEYS[0])
-    times = [page.evaluate(SEARCH, text) for text in KEYS]
+    times = key_times(page)
     print(f"first cards after {took:.0f} ms; each key {[round(time) for time in times]} ms")
-    assert max(times) < EACH_KEY * LOAD
+    assert max(times) < EACH_KEY
     page.evaluate(SCROLL)
     before = page.evaluate(HEAP)
     assert page.evaluate(SCROLL) < MOST_CARDS

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from diffusers import StableDiffusionPipeline
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 pytest.importorskip("lycoris")
 
@@ -18,6 +19,7 @@ from models.demo.exhibits import EXHIBITS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "checkpoints" / "patchbay-demo"
+SHARP = ROOT / "models" / "vae" / "patchbay-demo-sharp"
 MEGABYTE = 1_000_000
 
 
@@ -42,12 +44,15 @@ def run(*command: object) -> str:
 @pytest.mark.skipif(not has_emoji_font(), reason="Noto Color Emoji is not installed")
 def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
     model = tmp_path / "models" / "checkpoints" / "tiny"
-    run("-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", model)
+    run("-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", model, "--vae", tmp_path / "vae")
     report = json.loads((tmp_path / "work" / "adherence.json").read_text())
     assert report["pictures"] == 4
     pipeline = load(model)
     picture = pipeline("a cat on a blue background", num_inference_steps=1).images[0]
     assert picture.size == (32, 32)
+    sharp = AutoencoderKL.from_pretrained(tmp_path / "vae")
+    assert sharp.config.scaling_factor == pipeline.vae.config.scaling_factor
+    assert all(torch.equal(weight, sharp.state_dict()[name]) for name, weight in encoder_of(pipeline.vae).items())
 
     names = ("mascot", "warm-film", "confetti-rain", "blurry", "golden-hour")
     folders = ("--models", tmp_path / "models", "--checkpoint", "tiny")
@@ -77,6 +82,12 @@ def test_the_shipped_model_is_small() -> None:
     assert size < 40 * MEGABYTE
 
 
+def test_the_second_vae_reads_the_same_latents_and() -> None:
+    sharp, plain = AutoencoderKL.from_pretrained(SHARP), load(SHIPPED).vae
+    assert sharp.config.scaling_factor == plain.config.scaling_factor
+    assert all(torch.equal(weight, sharp.state_dict()[name]) for name, weight in encoder_of(plain).items())
+
+
 def test_the_denoiser_has_the_module_names_of_stable_diffusion() -> None:
     names = {name for name, _ in load(SHIPPED).unet.named_modules()}
     for expected in (
@@ -87,6 +98,11 @@ def test_the_denoiser_has_the_module_names_of_stable_diffusion() -> None:
         "down_blocks.3.resnets.1.time_emb_proj",
     ):
         assert expected in names
+
+
+def encoder_of(vae: AutoencoderKL) -> dict[str, torch.Tensor]:
+    """What makes latents of pictures."""
+    return {name: weight for name, weight in vae.state_dict().items() if name.startswith(("encoder.", "quant_conv."))}
 
 
 def load(folder: Path) -> StableDiffusionPipeline:
