@@ -15,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors import safe_open
 
-from app.diffusion.stored import open_model
+from app.diffusion.stored_file import open_model
 from app.engine.matching import matched
 from app.networks.embeddings import read_embedding
 from app.networks.hypernetworks import read_hypernetwork
