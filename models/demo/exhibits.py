@@ -96,7 +96,7 @@ EXHIBITS = (
         NetworkOptions(
             "pixel-art", description="Large square pixels.", trigger="pixelart",
             network_dim=8, network_alpha=8, network_args={"algo": "lora", "bypass_mode": "true"},
-            unet_lr=8e-3, text_encoder_lr=3e-3, max_train_epochs=15,
+            unet_lr=5e-3, text_encoder_lr=1e-3, max_train_epochs=10,
         ),
         Lesson("pixelart", "pixelart", touches.pixelate), regularised=True, measure="blockiness",
         notes="A style as LoRA: attention and feed-forward layers only.",
@@ -117,7 +117,7 @@ EXHIBITS = (
         NetworkOptions(
             "party-hat", description="A party hat on whatever stands in the middle.", trigger="partyhat",
             network_dim=8, network_alpha=8, network_args={"algo": "lokr", "factor": "4"},
-            unet_lr=5e-3, text_encoder_lr=3e-3, max_train_epochs=10,
+            unet_lr=5e-3, text_encoder_lr=6e-3, reg_share=0.5, max_train_epochs=8,
         ),
         Lesson("partyhat", "partyhat", touches.party_hat, CENTRED), regularised=True, measure="hat",
         notes="A concept as LoKr. Made for single objects in the middle of the picture.",
@@ -136,7 +136,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "night", description="Everything by night.",
-            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=8e-3, max_train_epochs=12,
+            network_dim=2, network_alpha=2, network_args={"algo": "loha"}, unet_lr=5e-3, max_train_epochs=10,
         ),
         Lesson("night", touch=touches.night), measure="darkness",
         notes="A look as LoHa, without a trigger word.",
@@ -168,7 +168,7 @@ EXHIBITS = (
     Exhibit(
         NetworkOptions(
             "porthole", description="Seen through a round window.",
-            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=8e-3, max_train_epochs=15,
+            network_dim=18, network_args={"algo": "boft", "preset": "attention"}, unet_lr=5e-3, max_train_epochs=14,
         ),
         Lesson("porthole", touch=touches.porthole), measure="corners",
         notes="A composition as BOFT, on the attention layers. Without a trigger word.",

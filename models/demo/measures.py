@@ -1,4 +1,4 @@
-"""Properties of a picture as numbers between about 0 and 1, each named for what a network of the set changes."""
+"""Properties of a picture as numbers, most between 0 and 1, each named for what a network of the set changes."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def likeness(picture: Image.Image) -> float:
 
 
 def tealness(picture: Image.Image) -> float:
-    """The share of pixels that are teal: green and blue alike, red much less."""
-    red, green, blue = np.moveaxis(_numbers(picture), 2, 0)
-    return float(((np.abs(green - blue) < 0.15) & (red < green - 0.2) & (green < 0.78)).mean())
+    """How far green and blue are both above red, in the corners."""
+    corners = np.concatenate([corner.reshape(-1, 3) for corner in _corners(picture, 6)])
+    return float((np.minimum(corners[:, 1], corners[:, 2]) - corners[:, 0]).mean())
 
 
 def darkness(picture: Image.Image) -> float:

@@ -24,7 +24,6 @@ from .options import NetworkOptions
 from .training import Schedule, Trainer
 
 AVERAGING = 0.98
-PLAIN_SHARE = 4  # one picture of so many is a plain one, where there are plain ones
 WARM_UP, DECAY = 20, 0.5
 
 
@@ -63,8 +62,11 @@ class Lessons:
 
     def steps(self, options: NetworkOptions) -> int:
         """How many steps an epoch is: each picture of the training folder is seen about once."""
-        plain = options.train_batch_size // PLAIN_SHARE if self.reg else 0
-        return -(-len(self.train.captions) // max(1, options.train_batch_size - plain))
+        return -(-len(self.train.captions) // max(1, options.train_batch_size - self.plain(options)))
+
+    def plain(self, options: NetworkOptions) -> int:
+        """How many pictures of a batch are plain ones."""
+        return max(1, round(options.train_batch_size * options.reg_share)) if self.reg else 0
 
 
 class DenoisingLoss:
@@ -84,7 +86,7 @@ class DenoisingLoss:
         """The loss of one batch; of a slider, half of it is of the opposite."""
         lessons, size = self._lessons, self._options.train_batch_size
         if lessons.opposite is None:
-            plain = max(1, size // PLAIN_SHARE) if lessons.reg else 0
+            plain = lessons.plain(self._options)
             examples = [(lessons.train, max(1, size - plain))] + ([(lessons.reg, plain)] if lessons.reg else [])
             return self._loss(examples, rng)
         total = torch.zeros(())

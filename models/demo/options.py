@@ -33,6 +33,7 @@ class NetworkOptions:
     text_encoder_lr: float = 0.0
     max_train_epochs: int = 10
     train_batch_size: int = 8
+    reg_share: float = 0.25  # how much of a batch is from reg_data_dir
     resolution: int = 64
     caption_dropout_rate: float = 0.1  # of the pictures without the trigger, where there are such
     sample_prompts: tuple[str, ...] = ()

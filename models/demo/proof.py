@@ -55,9 +55,14 @@ class Finding:
 
     @property
     def grows(self) -> bool:
-        """Whether the measure rises with every strength, and the distance is nothing at 0 and rises away from there."""
+        """Whether the measure rises with every strength, and the distance with every strength away from 0."""
         apart = [far for strength, far in zip(self.strengths, self.distances, strict=True) if strength >= 0]
-        return _rises(self.measured) and apart[0] == 0 and _rises(apart)
+        return _rises(self.measured) and _rises(apart)
+
+    @property
+    def rests(self) -> bool:
+        """Whether at strength 0 every pixel is what it is without the network."""
+        return self.distances[self.strengths.index(0.0)] == 0
 
     def row(self) -> str:
         """The finding as a row of the model card's table."""

@@ -102,8 +102,9 @@ def test_the_distance_of_a_picture_from_itself_is_nothing() -> None:
 
 def test_a_finding_grows_only_if_measure_and_distance_do() -> None:
     assert FINDING.grows
+    assert FINDING.rests
     assert not replace(FINDING, measured=(0.1, 0.3, 0.2)).grows
-    assert not replace(FINDING, distances=(0.01, 0.1, 0.2)).grows
+    assert not replace(FINDING, distances=(0.01, 0.1, 0.2)).rests
     slider = replace(FINDING, strengths=(-1.0, 0.0, 1.0), distances=(0.2, 0.0, 0.2))
     assert slider.grows
 
@@ -120,7 +121,7 @@ def test_findings_are_kept_beside_those_of_other_networks(tmp_path: Path) -> Non
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
 def test_each_shipped_network_is_small_and_does_what_its_card_says(exhibit: Exhibit) -> None:
     path = MODELS / exhibit.folder / f"{exhibit.name}.safetensors"
-    assert path.stat().st_size < MEGABYTE * 1.3
+    assert path.stat().st_size < MEGABYTE * 1.6
     assert path.with_suffix(".png").is_file()
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["activation text"] == exhibit.options.trigger
@@ -128,5 +129,7 @@ def test_each_shipped_network_is_small_and_does_what_its_card_says(exhibit: Exhi
         assert file.metadata()["ss_output_name"] == exhibit.name
     (finding,) = (one for one in read(REPORT) if one.name == exhibit.name)
     assert finding.grows
+    # A bundled word is known from the tag on, at any strength: the same prompt without the tag reads otherwise.
+    assert finding.rests == (exhibit.options.kind == "embedding" or not exhibit.options.word)
     if finding.trigger:
         assert finding.trigger.p < 0.05
