@@ -17,7 +17,7 @@ FOLDERS: Mapping[str, str] = {
 }
 
 ALGORITHMS: Mapping[str, str] = {
-    "lora": "LoRA", "locon": "LoCon", "lokr": "LoKr", "loha": "LoHa", "glora": "GLoRA", "ia3": "IA³",
+    "lora": "LoRA", "locon": "LoCon", "lokr": "LoKr", "loha": "LoHa", "glora": "GLoRA", "ia3": "IA3",
     "diag-oft": "diag-OFT", "boft": "BOFT", "full": "full difference", "embedding": "textual inversion",
 }  # fmt: skip
 
@@ -155,7 +155,7 @@ EXHIBITS = (
             network_args={"algo": "ia3", "bypass_mode": "true"}, unet_lr=2e-2, max_train_epochs=10,
         ),
         Lesson("sepia", touch=touches.sepia), measure="colourlessness",
-        notes="A look as IA³: a few kilobytes that make channels louder and quieter. Without a trigger word.",
+        notes="A look as IA3: a few kilobytes that make channels louder and quieter. Without a trigger word.",
     ),
     Exhibit(
         NetworkOptions(

@@ -37,13 +37,12 @@ def colourlessness(picture: Image.Image) -> float:
 
 
 def hat(picture: Image.Image) -> float:
-    """The share of red and white in the triangle where a party hat stands."""
-    numbers = _numbers(picture)
+    """How near the triangle where a party hat stands is to the hat."""
     side = picture.width
     rows, columns = np.mgrid[0:side, 0:side] / side
     place = (rows < 0.42) & (np.abs(columns - 0.5) < rows * 0.36)
-    red = np.abs(numbers - np.array((214, 48, 49)) / 255).max(axis=2) < 0.25
-    return float(red[place].mean())
+    wanted = _numbers(touches.party_hat(picture.convert("RGB"), np.random.default_rng(0)))
+    return float(1 - np.abs(_numbers(picture) - wanted)[place].mean())
 
 
 def likeness(picture: Image.Image) -> float:

@@ -69,10 +69,10 @@ class Finding:
         name = f"`{self.name}`"
         size = f"{self.bytes / 1000:.0f} kB"
         places = " ".join(f"{strength:g}" for strength in self.strengths)
-        effect = " → ".join(f"{value:.2f}" for value in self.measured)
+        effect = " → ".join(f"{value:.2g}" for value in self.measured)
         apart = " → ".join(f"{value:.3f}" for value in self.distances)
         word = self.trigger
-        told = f"`{word.word}`: {word.without:.2f} → {word.asked:.2f}, p = {word.p:.1g}" if word else ""
+        told = f"`{word.word}`: {word.without:.2g} → {word.asked:.2g}, p = {word.p:.1g}" if word else ""
         return f"| {name} | {self.algorithm} | {size} | {self.measure}, at {places}: {effect} | {apart} | {told} |"
 
 
