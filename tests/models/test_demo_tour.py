@@ -51,7 +51,7 @@ def test_the_stops_show_what_they_are_named_for(stops: dict[str, Stop]) -> None:
     assert all(not schedule(stop.request.prompt, 20).problems for stop in stops.values())
     blocks = strengths["blocks"][0].strengths
     assert len({blocks[part][0] for part in ("in", "mid", "out")}) > 1
-    assert len(set(strengths["schedule"][0].strengths["unet"])) > 2
+    assert len(set(strengths["schedule"][0].strengths["unet"])) > 1
     assert "slider" in strengths["slider"][0].name
 
 
