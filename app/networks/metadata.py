@@ -27,6 +27,8 @@ WORD_LIMIT = 500
 TAG_LIMIT = 10_000
 """Distinct training tags that are kept, the commonest first."""
 TRIGGER_LIMIT = 100
+TAGS_A_CAPTION = 50
+"""So many tags has a caption at the most: what is counted in a smaller share of all is itself a caption."""
 FREQUENT_LIMIT = 20
 
 Fact = str | int | float
@@ -127,14 +129,14 @@ def trigger_words(
     """The words that call the network, and who says so: the most trusted source that names any.
 
     The user's own words come first, then the author's, then Civitai's page, and last what the training counted: the
-    tags of at least half as many images as the commonest tag.
+    tags of at least half as many images as the commonest tag. Whole captions are counted as tags too; those are rarer.
     """
-    common = max(tags.values(), default=0)
+    often = max(2.0, max(tags.values(), default=0) / 2, sum(tags.values()) / TAGS_A_CAPTION)
     sources: tuple[tuple[str, Iterable[str]], ...] = (
         ("sidecar", words(sidecar.activation_text)),
         ("modelspec", words(metadata.get("modelspec.trigger_phrase", ""))),
         ("civitai", (word for text in civitai.words for word in words(text))),
-        ("training tags", islice((tag for tag, count in tags.items() if 2 * count >= common), FREQUENT_LIMIT)),
+        ("training tags", islice((tag for tag, count in tags.items() if count >= often), FREQUENT_LIMIT)),
     )
     for source, found in sources:
         if chosen := tuple(islice(dict.fromkeys(found), TRIGGER_LIMIT)):

@@ -54,6 +54,8 @@ def test_a_click_that_changes_both_prompts_is_undone_and_redone_in_both(page: Pa
     prompt.press("Control+z")
     expect(prompt).to_have_value(added[0])
     expect(negative).to_have_value(added[1])
+    for file in folder.glob("paired.*"):  # the other tests count cards
+        file.unlink()
 
 
 def test_search_filters_and_sorting_find_a_card_and_the_page_holds_few(page: Page) -> None:
