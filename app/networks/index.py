@@ -18,7 +18,7 @@ from typing import TypeVar
 from app.errors import Problem
 from app.networks.hashes import Hashes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever what is kept changes; older indexes are then thrown away."""
 BUSY_SECONDS = 10.0
 TABLES: Mapping[str, str] = MappingProxyType(

@@ -27,8 +27,8 @@ WORD_LIMIT = 500
 TAG_LIMIT = 10_000
 """Distinct training tags that are kept, the commonest first."""
 TRIGGER_LIMIT = 100
-TAGS_A_CAPTION = 50
-"""So many tags has a caption at the most: what is counted in a smaller share of all is itself a caption."""
+TAGS_A_CAPTION = 30
+"""So many tags a caption has, as a rule, at the most: what is counted in a smaller share of all is itself a caption."""
 FREQUENT_LIMIT = 20
 
 Fact = str | int | float
