@@ -64,6 +64,7 @@ def test_what_waits_can_be_dropped_and_what_is_made_goes_on(page: Page, studio: 
         for words in ("the one at work, hold", "second", "third"):
             prompt.fill(words)
             prompt.press("Control+Enter")
+            expect(page.locator("#results .status")).not_to_have_text("Ready")  # the first has begun before the others
         page.get_by_role("button", name="Drop the 2 waiting").click()
         expect(page.locator("#results .drop")).to_be_hidden()
     expect(infotext(page)).to_contain_text("the one at work")
