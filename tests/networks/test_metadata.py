@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.networks.metadata import DATES, TRAINING, clean, describe, tag_frequency, training, words
+from app.networks.civitai import Civitai
+from app.networks.metadata import DATES, TRAINING, clean, describe, tag_frequency, training, trigger_words, words
+from app.networks.sidecar import Sidecar
 from tests.networks.library import note
 
 KEYS = ["ss_tag_frequency", "ss_output_name", "modelspec.title", "modelspec.trigger_phrase", "modelspec.description"]
@@ -178,3 +180,9 @@ def test_megabytes_are_cut_and_not_shown() -> None:
 def test_what_commands_a_terminal_or_turns_text_around_is_taken_out() -> None:
     assert clean("a\x1b[31mb\u202ec\x00\ud800") == "a[31mbc"
     assert clean("水　彩") == "水 彩"
+
+
+def test_whole_captions_that_were_counted_as_tags_are_no_trigger_words() -> None:
+    captions = {f"a cat on background {number}": 1 for number in range(160)}
+    assert trigger_words({}, Sidecar(), Civitai(), captions) == ((), "")
+    assert trigger_words({}, Sidecar(), Civitai(), captions | {"pixelart": 160})[0] == ("pixelart",)

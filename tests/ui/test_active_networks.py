@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,6 @@ from app.networks.files import read_network
 from app.plugins import NetworkKind
 from tests.diffusion import original
 from tests.ui.network_page import active, cards, click, studio, write
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data folder."""
-    return tmp_path
-
-
-@pytest.fixture
-def tab(data: Path) -> Iterator[TestClient]:
-    """A browser that has opened the page."""
-    with studio(data, write) as client:
-        client.get("/")
-        yield client
 
 
 def edit(tab: TestClient, prompt: str, change: str, key: str = "all", value: str = "", tag: int = 0) -> Any:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.ui.network_page import LORAS, act, active, cards, details, studio, write
+from tests.ui.network_page import LORAS, act, active, cards, details
 from tests.ui.test_page_routes import finished
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data folder."""
-    return tmp_path
-
-
-@pytest.fixture
-def tab(data: Path) -> Iterator[TestClient]:
-    """A browser that has opened the page."""
-    with studio(data, write) as client:
-        client.get("/")
-        yield client
 
 
 def test_notes_are_saved_where_other_programs_read_them_and_their_keys_stay(tab: TestClient, data: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.ui.network_files import lora_bytes
-from tests.ui.network_page import LORAS, cards, details, studio, write
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data folder."""
-    return tmp_path
-
-
-@pytest.fixture
-def tab(data: Path) -> Iterator[TestClient]:
-    """A browser that has opened the page."""
-    with studio(data, write) as client:
-        client.get("/")
-        yield client
+from tests.ui.network_page import LORAS, cards, details
 
 
 def test_every_file_is_a_card_and_two_of_one_name_are_two(tab: TestClient) -> None:

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from fastapi.testclient import TestClient
 
 from tests.ui.network_files import HOSTILE
-from tests.ui.network_page import act, cards, click, studio, write
+from tests.ui.network_page import act, cards, click
 from tests.ui.test_page_routes import finished
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data folder."""
-    return tmp_path
-
-
-@pytest.fixture
-def tab(data: Path) -> Iterator[TestClient]:
-    """A browser that has opened the page."""
-    with studio(data, write) as client:
-        client.get("/")
-        yield client
 
 
 def test_a_click_adds_the_preferred_strength_the_words_and_the_negative_text_and_a_second_takes_them(
