@@ -73,7 +73,7 @@ def prepare(reading: Reading, model: LoadedModel, settings: NetworkSettings) -> 
     of_negative = told_of_negative((*opposed.problems, *contrary.problems))
     found = (bound.problems, planned.problems, hypernetworks.problems, influence.problems, words.problems, of_negative)
     told = allowed([problem for problems in found for problem in problems], settings)
-    problems = (*reading.problems, *told, *_unheeded(request, model, opposed))
+    problems = (*reading.problems, *told, *_unheeded(request, model, contrary))
     refuse(problems)
     networks = tuple((one.use.sha256, one.use.name) for side in (bound, opposed) for one in side.networks)
     hashes = tuple(sorted(words.hashes.items()))
@@ -97,13 +97,16 @@ def _check_size(over: Pass, request: GenerationRequest, model: LoadedModel) -> N
         raise RequestError(message, where="hires_scale") from error
 
 
-def _unheeded(request: GenerationRequest, model: LoadedModel, opposed: Bound) -> tuple[Problem, ...]:
-    """What the request asks for and this kind of model has no use for."""
+def _unheeded(request: GenerationRequest, model: LoadedModel, contrary: PatchPlan) -> tuple[Problem, ...]:
+    """What the request asks for in vain; `contrary` is what the negative prompt's networks do."""
     checkpoint, said = model.checkpoint, []
     if request.clip_skip != 1 and not uses_clip_skip(checkpoint):
         said.append(Problem("warning", f"Clip skip does nothing on {checkpoint.family} models.", source="clip_skip"))
-    if opposed.networks and (request.cfg_scale == 1 or checkpoint.family == "flux"):
+    if contrary.patches and (request.cfg_scale == 1 or checkpoint.family == "flux"):
         where = "at CFG scale 1" if request.cfg_scale == 1 else "on Flux"
         message = f"The negative prompt is not evaluated {where}: its networks do nothing."
+        said.append(Problem("warning", message, source="negative_prompt"))
+    if contrary.component("vae").patches:
+        message = "Networks of the negative prompt do nothing to the VAE: an image is decoded once, for both prompts."
         said.append(Problem("warning", message, source="negative_prompt"))
     return tuple(said)

@@ -97,6 +97,13 @@ def test_a_network_on_the_vae_acts_where_a_picture_is_read_and_where_it_is_shown
     assert (pixels(engine, "a cat", **kept) == plain).all() and (pixels(engine, "a cat") == from_noise).all()
 
 
+def test_a_network_on_the_vae_does_nothing_in_the_negative_prompt_and_that_is_told(engine: Engine, glaze: str) -> None:
+    result = made(engine, "a cat", negative_prompt=glaze)
+    (problem,) = result.problems
+    assert (problem.level, problem.source) == ("warning", "negative_prompt") and "VAE" in problem.message
+    assert (np.asarray(result.images[0].image) == pixels(engine, "a cat", negative_prompt="")).all()
+
+
 def test_a_checkpoint_that_changes_on_disk_is_loaded_again_and_its_networks_matched_anew(
     engine: Engine, changing: Path
 ) -> None:
