@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.errors import NetworkError
 from app.networks.resolve import PlacedPatch
-from app.patching.kernels import Dense, Formed, LowRank
+from app.patching.kernels import Dense, Formed, LowRank, side_by_side
 from app.patching.slots import Slot
 
 META = torch.device("meta")
@@ -67,12 +67,16 @@ def size(formed: Formed) -> int:
 
 
 class Kept:
-    """Formed deltas by parameter, up to a budget of bytes. What does not fit is formed again each time it is needed."""
+    """Formed deltas by parameter, and its low-rank ones side by side, up to a budget of bytes.
+
+    What does not fit is formed again each time it is needed.
+    """
 
     def __init__(self, budget: int | None) -> None:
         self.budget = budget
         self.nbytes = 0
         self._formed: dict[str, dict[Source, Formed]] = {}
+        self._joined: dict[str, tuple[Sequence[LowRank], LowRank]] = {}
 
     def take(self, source: Source, name: str, device: torch.device, make: Callable[[], Formed]) -> Formed:
         """The kept delta, or a new one, kept if it fits."""
@@ -82,10 +86,25 @@ class Kept:
                 return found
             self._drop(name, source)
         formed = make()
-        if self.budget is None or self.nbytes + size(formed) <= self.budget:
+        while self._joined and not self._has_room(formed):  # forming a delta costs more than joining some
+            self._part(next(iter(self._joined)))
+        if self._has_room(formed):
             self._formed.setdefault(name, {})[source] = formed
             self.nbytes += size(formed)
         return formed
+
+    def join(self, name: str, factors: Sequence[LowRank]) -> LowRank:
+        """Low-rank deltas of a parameter side by side: those of its last sum, or new ones, kept if they fit."""
+        kept, joined = self._joined.get(name, ((), None))
+        if joined is not None and [*map(id, kept)] == [*map(id, factors)]:
+            return joined
+        self._part(name)
+        joined = side_by_side(factors)
+        here = [*map(id, self._formed.get(name, {}).values())]
+        if self._has_room(joined) and all(id(one) in here for one in factors):
+            self._joined[name] = factors, joined
+            self.nbytes += size(joined)
+        return joined
 
     def keep_only(self, wanted: Mapping[str, frozenset[Source]], covers: Callable[[str], bool]) -> None:
         """Drop what is not wanted of the parameters that `covers` names."""
@@ -93,10 +112,19 @@ class Kept:
             for source in [one for one in self._formed[name] if one not in wanted.get(name, ())]:
                 self._drop(name, source)
 
+    def _has_room(self, formed: Formed) -> bool:
+        return self.budget is None or self.nbytes + size(formed) <= self.budget
+
     def _drop(self, name: str, source: Source) -> None:
         self.nbytes -= size(self._formed[name].pop(source))
         if not self._formed[name]:
             del self._formed[name]
+        self._part(name)
+
+    def _part(self, name: str) -> None:
+        """Forget the deltas of a parameter that stand side by side."""
+        if name in self._joined:
+            self.nbytes -= size(self._joined.pop(name)[1])
 
 
 def _device(formed: Formed) -> torch.device:

@@ -6,7 +6,7 @@ all, else slab by slab of rows that stay in cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,6 +38,11 @@ class Dense:
 Formed = LowRank | Dense
 
 
+def side_by_side(factors: Sequence[LowRank]) -> LowRank:
+    """Low-rank deltas as the factors of one: up (out, Σr) and down (Σr, in·kernel), whose product is their sum."""
+    return LowRank(torch.cat([one.up for one in factors], dim=1), torch.cat([one.down for one in factors]))
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One summand: a formed delta and its strength."""
@@ -51,11 +56,13 @@ class Job:
     """A sum to write: base + Σ strength · Δ into `live`, which keeps its storage.
 
     `base` has the shape and dtype of `live`, on its device or in host memory; the deltas are on the device of `live`.
+    `join` puts the factors of several deltas side by side; who keeps the result spares the next sum that work.
     """
 
     live: Tensor
     base: Tensor
     terms: Sequence[Term]
+    join: Callable[[Sequence[LowRank]], LowRank] = side_by_side
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -114,7 +121,7 @@ def merge(job: Job, scratch: Scratch) -> None:
         live.copy_(base, non_blocking=live.device.type != "cpu")
         return
     dense = [(term.formed.delta, term.strength) for term in job.terms if isinstance(term.formed, Dense)]
-    product = _stacked([(term.formed, term.strength) for term in job.terms if isinstance(term.formed, LowRank)])
+    product = _product(job)
     rows, columns = job.matrix
     flat = live.is_contiguous()
     direct = flat and live.dtype == torch.float32
@@ -144,18 +151,17 @@ def _slab(device: torch.device) -> int:
     return SLAB * torch.get_num_threads() if device.type == "cpu" else DEVICE_SLAB
 
 
-def _stacked(factors: Sequence[tuple[LowRank, float]]) -> Product | None:
-    """All low-rank terms as one product and one strength, folded into up where they differ."""
-    if not factors:
+def _product(job: Job) -> Product | None:
+    """All low-rank terms as one product and one strength, folded into up where there are several."""
+    low = [(term.formed, term.strength) for term in job.terms if isinstance(term.formed, LowRank)]
+    if not low:
         return None
-    if len(factors) == 1:
-        ((formed, strength),) = factors
+    if len(low) == 1:
+        ((formed, strength),) = low
         return formed.up, formed.down, strength
-    first, ranks = factors[0][0].up, [formed.up.shape[1] for formed, _ in factors]
-    ups = first.new_empty(first.shape[0], sum(ranks))
-    for part, (formed, strength) in zip(torch.split(ups, ranks, dim=1), factors, strict=True):
-        torch.mul(formed.up, strength, out=part)
-    return ups, torch.cat([formed.down for formed, _ in factors]), 1.0
+    joined = job.join([formed for formed, _ in low])
+    strengths = torch.tensor([strength for formed, strength in low for _ in range(formed.up.shape[1])])
+    return joined.up * strengths.to(joined.up.device), joined.down, 1.0
 
 
 def _matrix(tensor: Tensor) -> Tensor:

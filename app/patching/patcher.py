@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -147,7 +149,8 @@ class Patcher:
                     terms = [Term(self._form(weight.slot, one), strength) for one, strength in mix]
                     self._holds[name] = None
                     begun[name] = mix
-                    do(weight.set(terms))
+                    job = weight.set(terms)
+                    do(job and replace(job, join=partial(self._kept.join, name)))
         self._holds.update(begun)
 
     def _form(self, slot: Slot, source: Source) -> Formed:

@@ -275,12 +275,12 @@ def test_a_checkpoint_brings_its_size_unless_the_user_has_one(page: Page, studio
 
 def test_a_second_pass_is_told_on_its_closed_drawer(page: Page) -> None:
     opened(page)
-    drawer = page.locator("#txt2img_hr .label-wrap span").first
-    expect(drawer).to_have_attribute("data-note", "off")
+    drawer = page.locator("#txt2img_hr").get_by_role("button", name="Hires. fix")
+    expect(drawer).to_have_accessible_name(re.compile("Hires. fix ?off"))
     drawer.click()
     set_number(page, "Upscale by", "1.5")
     drawer.click()
-    expect(drawer).to_have_attribute("data-note", "×1.5: 768 × 768")
+    expect(drawer).to_have_accessible_name(re.compile("Hires. fix ?×1.5: 768 × 768"))
 
 
 def test_a_setting_is_found_changed_kept_and_put_back(page: Page, studio: Studio) -> None:

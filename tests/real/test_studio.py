@@ -62,6 +62,17 @@ def test_a_network_that_is_missing_is_told_and_nothing_is_made(page: Page) -> No
     expect(page.get_by_text("Your image appears here.")).to_be_visible()
 
 
+def test_a_network_for_another_base_is_told_and_underlined_before_anything_is_made(page: Page) -> None:
+    box = opened(page)
+    tag = "<lora:made-for-sdxl:1>"
+    box.fill(f"a cat, <lora:pixel-art:1> {tag}")
+    expect(page.locator("#explanation .active > li").last).to_contain_text("nothing of it is applied")
+    expect(page.locator("#txt2img_prompt .highlight .problem.error")).to_have_text(tag)
+    box.fill(f"a cat, [{tag}::0]")
+    expect(page.locator("#explanation .active > li.off")).to_be_visible()
+    expect(page.locator("#txt2img_prompt .highlight .problem")).to_have_count(0)
+
+
 def test_interrupt_keeps_the_picture_there_is(page: Page) -> None:
     asked(page, f"{PROMPT}, stopped", steps=150, count=50)
     expect(page.get_by_role("progressbar", name="Progress")).not_to_have_attribute("aria-valuenow", "0")

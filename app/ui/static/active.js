@@ -4,7 +4,7 @@
 import { element, send, setText } from "./dom.js";
 import { curveEditor } from "./curves.js";
 import { HUES } from "./highlight.js";
-import { matchMark, showProblem } from "./matches.js";
+import { matchMark, misfits, showProblem } from "./matches.js";
 import { changeTo } from "./picking.js";
 
 const STEP = 0.05;
@@ -32,6 +32,7 @@ export function networksInUse(prompt, negative, explanation) {
       told = { ...answer, text: question.prompt };
       if (answer.active.some(isAwaited)) setTimeout(() => asked === key && ask(true), ASK_AGAIN[Math.min(tries++, ASK_AGAIN.length - 1)]);
     }
+    explanation.showMisfits(told.text, misfits(told.active));
     for (const watcher of watchers) watcher(told);
   }
   explanation.watch(() => ask());

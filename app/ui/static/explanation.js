@@ -65,6 +65,7 @@ export async function explainPrompts(prompt, negative) {
   explain();
   return {
     showStep: view.showStep,
+    showMisfits: boxes.prompt.showMisfits,
     /** The explanation of the prompt as it stands now. */
     async explained() {
       if (answered.text !== prompt.value) await explain();
@@ -83,6 +84,7 @@ function annotated(box) {
   const count = element("output", { className: "tokens", title: "Tokens, of the chunks they fill", textContent: "0/75" });
   box.closest(".block").append(count);
   return {
+    showMisfits: layer.showMisfits,
     show(text, problems, tokens, networks) {
       layer.show(text, problems, networks);
       count.textContent = `${tokens.tokens}/${tokens.limit}`;

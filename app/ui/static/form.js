@@ -66,11 +66,12 @@ export function recall(values, names) {
   return recalled;
 }
 
-/** A second pass is told on its closed drawer too: it takes longer than the first. */
+/** A second pass is told on its closed drawer too: it takes longer than the first. The page's own root carries the
+ *  words, since Gradio may put the drawer there later than this, or anew. */
 function noteHires() {
   const { hires_scale: scale, width, height } = latest;
-  const label = document.querySelector("#txt2img_hr button.label-wrap span");
-  if (label) label.dataset.note = scale > 1 ? `×${scale}: ${Math.round(width * scale)} × ${Math.round(height * scale)}` : "off";
+  const note = scale > 1 ? `×${scale}: ${Math.round(width * scale)} × ${Math.round(height * scale)}` : "off";
+  document.documentElement.style.setProperty("--hires-note", JSON.stringify(note));
 }
 
 /** The fields of the form by name, as they are now. */

@@ -12,12 +12,13 @@ const SYNTAX = /(<[a-z]+:(?:"(?:\\.|[^"\\])*"|[^<>\n])*>)|(\\[()[\]\\<])|\b(BREA
 const KINDS = ["tag", "escape", "word", "bracket", "number"];
 export const HUES = 8;
 
-/** Puts a layer behind `box`. `show(explanation)` marks what the server said about its text. */
+/** Puts a layer behind `box`. `show` marks what the server said about its text, `showMisfits` the tags that do not fit. */
 export function highlightLayer(box) {
   const layer = element("div", { className: "highlight", "aria-hidden": "true" });
   box.parentElement.classList.add("highlighted");
   box.parentElement.insertBefore(layer, box);
   let explained = { text: null, problems: [], hues: new Map() };
+  let misfits = { text: null, problems: [] };
   let shown = null;
 
   function place() {
@@ -34,6 +35,7 @@ export function highlightLayer(box) {
     const isExplained = explained.text === shown;
     const marks = syntaxMarks(shown, isExplained ? explained.hues : null);
     if (isExplained) marks.push(...explained.problems);
+    if (misfits.text === shown) marks.push(...misfits.problems);
     layer.replaceChildren(...pieces(shown, marks), "\n");
     place();
   }
@@ -48,15 +50,23 @@ export function highlightLayer(box) {
     show(text, problems, networks) {
       const offsets = codePointOffsets(text);
       const hues = new Map(networks.map((network, index) => [offsets[network.span[0]], index % HUES]));
-      const marked = problems.filter((problem) => problem.span).map((problem) => ({
-        start: offsets[problem.span[0]] ?? text.length,
-        end: offsets[problem.span[1]] ?? text.length,
-        kind: `problem ${problem.level}`,
-      }));
-      explained = { text, problems: marked, hues };
+      explained = { text, problems: underlines(text, offsets, problems), hues };
+      paint();
+    },
+    showMisfits(text, problems) {
+      misfits = { text, problems: underlines(text, codePointOffsets(text), problems) };
       paint();
     },
   };
+}
+
+/** The marks of the problems that have a place in the text. */
+function underlines(text, offsets, problems) {
+  return problems.filter((problem) => problem.span).map(({ span: [start, end], level }) => ({
+    start: offsets[start] ?? text.length,
+    end: offsets[end] ?? text.length,
+    kind: `problem ${level}`,
+  }));
 }
 
 /** Tags take the colours of their networks' curves, once these are known. */

@@ -26,8 +26,8 @@ export function matchMark() {
 
 function described({ match }) {
   if (!match) return { short: "", level: "", sentences: [] };
-  if (!match.known && !match.reason) return { short: "checking…", level: "", sentences: ["Finding out what of it fits the checkpoint."] };
-  if (!match.known) return { short: "not yet known", level: "", sentences: [`What of it fits is not yet known. ${match.reason}`] };
+  if (!match.known && !match.reason) return { short: "checking…", level: "vague", sentences: ["Finding out what of it fits the checkpoint."] };
+  if (!match.known) return { short: "not yet known", level: "vague", sentences: [`What of it fits is not yet known. ${match.reason}`] };
   const amiss = match.unmatched + match.mismatched;
   const total = match.matched + amiss;
   const base = match.family === "unknown" ? "the checkpoint" : `the checkpoint (${baseName(match.family)})`;
@@ -40,6 +40,12 @@ function described({ match }) {
     level: "warning",
     sentences: [`${match.matched} of ${total} modules fit ${base}; ${said}.`, `For example: ${match.examples.slice(0, SHOWN).join(", ")}`],
   };
+}
+
+/** The tags to underline because their networks do not fit the checkpoint. */
+export function misfits(active) {
+  const isAmiss = ({ off, match, other }) => !off && (match?.error || other);
+  return active.filter(isAmiss).map(({ span, match }) => ({ span, level: match?.error ? "error" : "warning" }));
 }
 
 /** One line under a row for what keeps its network from being used; names like a missing one are offered. */

@@ -110,7 +110,7 @@ export async function showNetworks(picker, watch) {
   const lookAgain = () => panel.offsetParent && Date.now() - looked > LOOK_AGAIN && !document.querySelector("dialog[open]") && reload();
   window.addEventListener("focus", lookAgain);
   new IntersectionObserver(([seen]) => seen.isIntersecting && ["last", "times"].includes(find(".sort").value) && resort()).observe(panel);
-  document.querySelector("#checkpoint")?.addEventListener("focusout", () => setTimeout(askBase, 300));
+  document.addEventListener("focusout", (event) => event.target.closest?.("#checkpoint") && setTimeout(askBase, 300));
   watch((keys) => {
     if (keys.size === active.size && [...keys].every((key) => active.has(key))) return;
     active = keys;
