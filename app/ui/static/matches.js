@@ -26,8 +26,8 @@ export function matchMark() {
 
 function described({ match }) {
   if (!match) return { short: "", level: "", sentences: [] };
-  if (!match.known && !match.reason) return { short: "checking…", level: "vague", sentences: ["Finding out what of it fits the checkpoint."] };
-  if (!match.known) return { short: "not yet known", level: "vague", sentences: [`What of it fits is not yet known. ${match.reason}`] };
+  if (!match.known && !match.reason) return { short: "…", level: "", sentences: ["Finding out what of it fits the checkpoint."] };
+  if (!match.known) return { short: "?", level: "", sentences: [`What of it fits is not yet known. ${match.reason}`] };
   const amiss = match.unmatched + match.mismatched;
   const total = match.matched + amiss;
   const base = match.family === "unknown" ? "the checkpoint" : `the checkpoint (${baseName(match.family)})`;
