@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -146,15 +145,14 @@ class Patcher:
             for name, mix in mixes.items():
                 if self._holds[name] != mix:
                     weight = self._weights[name]
-                    terms = [Term(self._form(weight.slot, one), strength) for one, strength in mix]
+                    device = weight.slot.live.device
+                    terms = [Term(self._form(weight.slot, one, device), strength) for one, strength in mix]
                     self._holds[name] = None
                     begun[name] = mix
-                    job = weight.set(terms)
-                    do(job and replace(job, join=partial(self._kept.join, name)))
+                    do(weight.set(terms, partial(self._kept.join, name)))
         self._holds.update(begun)
 
-    def _form(self, slot: Slot, source: Source) -> Formed:
-        device = slot.live.device
+    def _form(self, slot: Slot, source: Source, device: torch.device) -> Formed:
         return self._kept.take(source, slot.name, device, lambda: form(source, slot, self.pristine))
 
     def _restore(self, name: str) -> None:

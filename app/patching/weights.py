@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.errors import NetworkError
 from app.patching.branch import BiasBranch, Branch
-from app.patching.kernels import Job, Term
+from app.patching.kernels import Job, Join, Term
 from app.patching.memory import Keeping
 from app.patching.slots import Slot
 
@@ -28,8 +28,8 @@ class Weight(Protocol):
     def pristine(self) -> Tensor:
         """A float32 copy of W₀."""
 
-    def set(self, terms: Sequence[Term]) -> Job | None:
-        """Act as W₀ + Σ strength · Δ: done, or the job that does it."""
+    def set(self, terms: Sequence[Term], join: Join) -> Job | None:
+        """Act as W₀ + Σ strength · Δ: done, or the job that does it, with `join` for its low-rank deltas."""
 
 
 class MergedWeight:
@@ -50,8 +50,8 @@ class MergedWeight:
     def pristine(self) -> Tensor:
         return self._base.to(self.slot.live.device, torch.float32, copy=True)
 
-    def set(self, terms: Sequence[Term]) -> Job:
-        return Job(self.slot.live, self._base, terms)
+    def set(self, terms: Sequence[Term], join: Join) -> Job:
+        return Job(self.slot.live, self._base, terms, join)
 
 
 class BranchedWeight:
@@ -68,7 +68,7 @@ class BranchedWeight:
     def pristine(self) -> Tensor:
         return self.slot.read()
 
-    def set(self, terms: Sequence[Term]) -> None:
+    def set(self, terms: Sequence[Term], join: Join) -> None:
         self._branch.set(terms)
 
 
