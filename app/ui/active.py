@@ -29,7 +29,7 @@ MOST_EXAMPLES = 8
 def active_networks(
     prompt: str, shelves: Shelves, networks: NetworkSettings, forecasts: Forecasts, checkpoint: str
 ) -> list[dict[str, Any]]:
-    """One record for each tag of a prompt, in order, switched off or not; a tag without a file has a problem.
+    """One record for each tag of a text, in order, switched off or not; a tag without a file has a problem.
 
     `match` tells what of it the checkpoint of this name has a place for, `near` are names like one that is missing.
     `other` is the checkpoint's family, where the network is of another one: that is known sooner.
@@ -37,8 +37,8 @@ def active_networks(
     base = _family(checkpoint, shelves.catalogs["checkpoint"])
     model = _model(checkpoint, shelves)
     records = []
-    for placed in placed_tags(prompt, shelves.library.tags):
-        told = _active(placed, networks)
+    for index, placed in enumerate(placed_tags(prompt, shelves.library.tags)):
+        told = {"index": index, **_active(placed, networks)}
         try:
             file = shelves.library.catalog(placed.tag.kind).find(placed.tag.name)
         except NetworkError as error:

@@ -120,9 +120,13 @@ def picking_routes(shelves: Shelves, settings: SettingsStore, forecasts: Forecas
 
     @routes.post("/app/prompt/active")
     def used(texts: Prompts) -> dict[str, Any]:
-        """What the prompts use: their tags in order, and the keys of the embeddings whose words stand in them."""
+        """What the prompts use: the tags of each box in order, and the keys of the embeddings whose words they have."""
         networks = settings.current.networks
-        active = active_networks(texts.prompt, shelves, networks, forecasts, texts.checkpoint)
+        active = [
+            {"box": box, **record}
+            for box, text in (("prompt", texts.prompt), ("negative", texts.negative))
+            for record in active_networks(text, shelves, networks, forecasts, texts.checkpoint)
+        ]
         return {"active": active, "words": list(embeddings_in(f"{texts.prompt}\n{texts.negative}", shelves))}
 
     return routes

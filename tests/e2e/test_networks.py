@@ -108,6 +108,28 @@ def test_the_networks_of_the_prompt_have_sliders_that_stay_in_step_with_the_text
     expect(prompt).to_have_value("and <lora:styles/gouache_portrait_0012>")
 
 
+def test_networks_of_the_negative_prompt_stand_in_the_list_too(page: Page) -> None:
+    prompt = opened(page)
+    negative = page.get_by_role("textbox", name="Negative prompt")
+    prompt.fill("a cat <lora:ink_wash_0000:0.8>")
+    negative.fill("blurry <lora:ink_wash_0000:0.4> <lora:no_such_file:1>")
+    rows = page.locator("#explanation .active > li")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("negative")
+    expect(rows.nth(2)).to_contain_text("Not found")
+    slider = page.get_by_role("slider", name="Strength of ink_wash_0000 in the negative prompt", exact=True)
+    expect(slider).to_have_value("0.4")
+    slider.press("ArrowRight")
+    expect(negative).to_have_value("blurry <lora:ink_wash_0000:0.45> <lora:no_such_file:1>")
+    expect(prompt).to_have_value("a cat <lora:ink_wash_0000:0.8>")
+    page.get_by_role("button", name="Remove no_such_file from the negative prompt").click()
+    page.get_by_role("button", name="Remove ink_wash_0000 from the negative prompt").click()
+    expect(negative).to_have_value("blurry")
+    expect(prompt).to_have_value("a cat <lora:ink_wash_0000:0.8>")
+    expect(rows).to_have_count(1)
+    negative.fill("")
+
+
 def test_completion_offers_networks_and_arguments(page: Page) -> None:
     prompt = opened(page)
     prompt.fill("")

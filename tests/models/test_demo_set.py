@@ -45,7 +45,7 @@ def test_a_network_acts_at_1_and_rests_at_0(exhibit: Exhibit, here: Studio) -> N
 @pytest.mark.parametrize("exhibit", WORDS, ids=lambda exhibit: exhibit.name)
 def test_a_word_acts_on_the_average_of_several_pictures(exhibit: Exhibit, here: Studio) -> None:
     without, with_it = (
-        fmean(MEASURES[exhibit.measure](one) for subject in SUBJECTS for one in pictures(exhibit, here, at, subject, 4))
+        fmean(MEASURES[exhibit.measure](one) for subject in SUBJECTS for one in pictures(exhibit, here, at, subject, 2))
         for at in (0.0, 1.0)
     )
     assert with_it > without

@@ -78,6 +78,17 @@ def test_the_list_tells_what_acts_and_what_is_typed(tab: TestClient) -> None:
     assert [(p["value"], p["at"], p["join"]) for p in strengths["mid"]["points"]] == [(0, 0, "~"), (1, 0.5, "")]
 
 
+def test_the_tags_of_the_negative_prompt_are_told_after_those_of_the_prompt(tab: TestClient) -> None:
+    texts = {"prompt": "<lora:ink:1>", "negative": "blurry <lora:ink:0.5>, <lora:noted:1>"}
+    told = tab.post("/app/prompt/active", json=texts).json()["active"]
+    assert [(tag["box"], tag["index"], tag["name"]) for tag in told] == [
+        ("prompt", 0, "ink"),
+        ("negative", 0, "ink"),
+        ("negative", 1, "noted"),
+    ]
+    assert told[1]["strengths"]["all"]["points"][0]["value"] == 0.5
+
+
 def test_a_network_of_another_family_than_the_checkpoint_says_so(tab: TestClient, data: Path) -> None:
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
     weight = {f"unet.{name}": numpy.zeros((8, 768), numpy.float16)}

@@ -1,4 +1,4 @@
-// The networks of the prompt as a list under it: sliders and curves for their strengths, an eye, and a way out.
+// The networks of the prompts as a list under them: sliders and curves for their strengths, an eye, and a way out.
 // The text is the truth: each change is an edit of it that the server makes, and the list follows what the text says.
 
 import { element, send, setText } from "./dom.js";
@@ -12,7 +12,7 @@ const ASK_AGAIN = [300, 600, 1000, 2000];
 const CHECKPOINT = "#checkpoint input";
 const PARTS = [["te", "Text encoder"], ["unet", "UNet"], ["in", "Down blocks"], ["mid", "Middle"], ["out", "Up blocks"]];
 
-/** What both boxes use, asked for with every explanation; `watch(seen)` is called with {active, words, text}. */
+/** What both boxes use, asked for with every explanation; `watch(seen)` is called with {active, words, texts}. */
 export function networksInUse(prompt, negative, explanation) {
   const watchers = [];
   let told = null;
@@ -29,10 +29,10 @@ export function networksInUse(prompt, negative, explanation) {
       asked = key;
       const answer = await send("/app/prompt/active", question);
       if (asked !== key || !answer.ok) return;
-      told = { ...answer, text: question.prompt };
+      told = { ...answer, texts: { prompt: question.prompt, negative: question.negative } };
       if (answer.active.some(isAwaited)) setTimeout(() => asked === key && ask(true), ASK_AGAIN[Math.min(tries++, ASK_AGAIN.length - 1)]);
     }
-    explanation.showMisfits(told.text, misfits(told.active));
+    for (const [box, text] of Object.entries(told.texts)) explanation.showMisfits(box, text, misfits(told.active.filter((tag) => tag.box === box)));
     for (const watcher of watchers) watcher(told);
   }
   explanation.watch(() => ask());
@@ -41,31 +41,32 @@ export function networksInUse(prompt, negative, explanation) {
       watchers.push(seen);
       if (told) seen(told);
     },
-    /** The keys of the cards that are in use. */
+    /** The keys of the cards that are in use, whose next click takes them away. */
     watchKeys(seen) {
-      this.watch(({ active, words }) => seen(new Set([...active.filter((tag) => tag.key).map((tag) => tag.key), ...words])));
+      this.watch(({ active, words }) => seen(new Set([...active.filter((tag) => tag.key && tag.box === "prompt").map((tag) => tag.key), ...words])));
     },
   };
 }
 
 const isAwaited = ({ match }) => match && !match.known && !match.reason;
 
-/** Draws into `list` what the prompt in `box` uses; `picker` takes networks away, `say` tells what went wrong. */
-export function activeNetworks(list, box, picker, say) {
+/** Draws into `list` what the prompts use; `picker` knows their boxes and takes networks away, `say` tells what went wrong. */
+export function activeNetworks(list, picker, say) {
   let rows = [];
   let names = "";
 
   return {
     show({ active }) {
-      const now = active.map((tag) => `${tag.kind}:${tag.name}`).join("\n");
+      const now = active.map((tag) => `${tag.box}:${tag.kind}:${tag.name}`).join("\n");
       if (now !== names) {
         names = now;
         const open = new Set(rows.filter((row) => row.isOpen()).map((row) => row.name));
-        rows = active.map((tag, index) => activeRow(tag, index, { box, picker, say, isOpen: open.has(tag.name), name: shortName(tag, active) }));
+        rows = active.map((tag) => activeRow(tag, { picker, say, isOpen: open.has(tag.name), name: shortName(tag, active) }));
         list.replaceChildren(...rows.map((row) => row.entry));
       }
       let hue = 0;
-      active.forEach((tag, index) => rows[index].follow(tag, tag.off || !tag.strengths.all ? 0 : hue++ % HUES));
+      const hasCurve = (tag) => tag.box === "prompt" && !tag.off && tag.strengths.all;
+      active.forEach((tag, index) => rows[index].follow(tag, hasCurve(tag) ? hue++ % HUES : 0));
     },
   };
 }
@@ -76,18 +77,22 @@ function shortName({ name }, active) {
   return last(name, active.some((other) => other.name !== name && last(other.name, 1) === last(name, 1)) ? 2 : 1);
 }
 
-function activeRow(tag, index, { box, picker, say, isOpen, name }) {
+function activeRow(tag, { picker, say, isOpen, name }) {
+  const box = picker.boxes[tag.box];
+  const isNegative = tag.box === "negative";
+  const called = isNegative ? `${name} in the negative prompt` : name;
+  const side = element("span", { className: "side", title: "Acts on the negative prompt's pass alone", textContent: "negative", hidden: !isNegative });
   const eye = element("button", { type: "button", className: "eye" });
   const problem = element("span", { className: "problem", hidden: true });
   const match = matchMark();
-  const out = element("button", { type: "button", className: "out", "aria-label": `Remove ${name} from the prompt`, textContent: "×" });
-  const more = element("button", { type: "button", className: "more", "aria-label": `More strengths of ${name}`, textContent: "⋯" });
-  const context = { name, index, box, say };
-  const all = strengthControl("all", `Strength of ${name}`, context);
-  const parts = PARTS.map(([key, label]) => [key, strengthControl(key, `${label} strength of ${name}`, context, label)]);
+  const out = element("button", { type: "button", className: "out", "aria-label": `Remove ${name} from the ${isNegative ? "negative prompt" : "prompt"}`, textContent: "×" });
+  const more = element("button", { type: "button", className: "more", "aria-label": `More strengths of ${called}`, textContent: "⋯" });
+  const context = { index: tag.index, box, say };
+  const all = strengthControl("all", `Strength of ${called}`, context);
+  const parts = PARTS.map(([key, label]) => [key, strengthControl(key, `${label} strength of ${called}`, context, label)]);
   const panel = element("div", { className: "parts", hidden: !isOpen }, all.curve, ...parts.map(([, part]) => part.whole), match.more);
   const line = element("div", { className: "line" },
-    eye, element("span", { className: "name", title: tag.file ?? tag.name, textContent: name }), match.mark, all.line, more, out);
+    eye, element("span", { className: "name", title: tag.file ?? tag.name, textContent: name }), side, match.mark, all.line, more, out);
   const entry = element("li", {}, line, problem, panel);
   let now = tag;
 
@@ -98,7 +103,7 @@ function activeRow(tag, index, { box, picker, say, isOpen, name }) {
   openPanel(isOpen);
   more.addEventListener("click", () => openPanel(panel.hidden));
   async function change(change, value = "") {
-    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: index, change, value });
+    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: tag.index, change, value });
     if (answer.ok) changeTo(box, answer.prompt);
     else say(answer.detail);
   }
@@ -106,7 +111,7 @@ function activeRow(tag, index, { box, picker, say, isOpen, name }) {
     await change("switch");
     eye.focus();
   });
-  out.addEventListener("click", () => picker.remove(now, index));
+  out.addEventListener("click", () => picker.remove(now));
 
   return {
     name: tag.name,
@@ -114,9 +119,9 @@ function activeRow(tag, index, { box, picker, say, isOpen, name }) {
     isOpen: () => !panel.hidden,
     follow(told, hue) {
       now = told;
-      entry.className = `hue-${hue}${told.off ? " off" : ""}`;
+      entry.className = `hue-${hue}${told.off ? " off" : ""}${isNegative ? " negative" : ""}`;
       eye.setAttribute("aria-pressed", String(!told.off));
-      eye.setAttribute("aria-label", `Use ${name}`);
+      eye.setAttribute("aria-label", `Use ${called}`);
       eye.title = told.off ? "Switched off. Click to use it again." : "In use. Click to switch it off and keep it.";
       match.follow(told);
       showProblem(problem, told, (near) => change("name", near));

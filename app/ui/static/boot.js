@@ -40,7 +40,7 @@ async function start() {
   ({ showStep } = explanation);
   const picker = networkPicker(prompt, negative, say, results.current);
   const inUse = networksInUse(prompt, negative, explanation);
-  inUse.watch(activeNetworks(notice.parentElement.querySelector(".active"), prompt, picker, say).show);
+  inUse.watch(activeNetworks(notice.parentElement.querySelector(".active"), picker, say).show);
   showNetworks(picker, (seen) => watchKeysAndStyles(inUse, picker.boxes, seen));
   await whenRecalled.promise;
   document.body.classList.add("ready");

@@ -65,7 +65,7 @@ export async function explainPrompts(prompt, negative) {
   explain();
   return {
     showStep: view.showStep,
-    showMisfits: boxes.prompt.showMisfits,
+    showMisfits: (box, text, problems) => boxes[box].showMisfits(text, problems),
     /** The explanation of the prompt as it stands now. */
     async explained() {
       if (answered.text !== prompt.value) await explain();

@@ -58,15 +58,17 @@ export function networkPicker(prompt, negative, say, lastImage) {
       queue = queue.then(() => toggle(card));
       return queue;
     },
-    /** Take a network of the prompt away, with what its click added; one without a file by its tag alone. */
-    async remove(tag, index) {
-      const card = tag.key && (await networkCards()).find((known) => known.key === tag.key);
+    /** Take a network of the prompt away, with what its click added; what no click adds, by its tag alone. */
+    async remove(tag) {
+      const isClicked = tag.key && tag.box === "prompt";
+      const card = isClicked && (await networkCards()).find((known) => known.key === tag.key);
       if (card) {
         await this.toggle(card);
         return;
       }
-      const answer = await send("/app/prompt/edit", { prompt: prompt.value, tag: index, change: "remove" });
-      if (answer.ok) changeTo(prompt, answer.prompt);
+      const box = this.boxes[tag.box];
+      const answer = await send("/app/prompt/edit", { prompt: box.value, tag: tag.index, change: "remove" });
+      if (answer.ok) changeTo(box, answer.prompt);
       else say(answer.detail);
     },
     /** Add words to the prompt as pieces between commas, or take away those that are one there. */
