@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Another thread may be importing it just now. This waits for that; taking a name from it meanwhile would fail.
-import diffusers  # noqa: F401
 from torch import nn
 
 from app.diffusion.stored_file import open_model

@@ -137,6 +137,9 @@ class Forecasts:
         if self._outline is None or self._outline[:2] != (path, question.stamp):
             if path.suffix.lower() == ".safetensors":  # before the slow imports: they are not needed to refuse a file
                 recognised(read_header(path).shapes, str(path))
+            # The engine's thread imports this too: whoever is first imports all there is, and the other waits for that.
+            # A library that loads lazily cannot be imported by two threads at once.
+            import app.engine.generator  # noqa: F401
             from app.diffusion.outline import outline
 
             self._outline = (path, question.stamp, outline(path))
