@@ -115,7 +115,7 @@ def test_networks_of_the_negative_prompt_stand_in_the_list_too(page: Page) -> No
     negative.fill("blurry <lora:ink_wash_0000:0.4> <lora:no_such_file:1>")
     rows = page.locator("#explanation .active > li")
     expect(rows).to_have_count(3)
-    expect(rows.nth(1)).to_contain_text("negative")
+    expect(rows.nth(1)).to_contain_text("neg.")
     expect(rows.nth(2)).to_contain_text("Not found")
     slider = page.get_by_role("slider", name="Strength of ink_wash_0000 in the negative prompt", exact=True)
     expect(slider).to_have_value("0.4")

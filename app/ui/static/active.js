@@ -81,7 +81,7 @@ function activeRow(tag, { picker, say, isOpen, name }) {
   const box = picker.boxes[tag.box];
   const isNegative = tag.box === "negative";
   const called = isNegative ? `${name} in the negative prompt` : name;
-  const side = element("span", { className: "side", title: "Acts on the negative prompt's pass alone", textContent: "negative", hidden: !isNegative });
+  const side = element("span", { className: "side", title: "Acts on the negative prompt's pass alone", textContent: "neg.", hidden: !isNegative });
   const eye = element("button", { type: "button", className: "eye" });
   const problem = element("span", { className: "problem", hidden: true });
   const match = matchMark();

@@ -69,13 +69,13 @@ function underlines(text, offsets, problems) {
   }));
 }
 
-/** Tags take the colours of their networks' curves, once these are known. */
+/** Tags take the colours of their networks' curves, once these are known; without a curve they have none. */
 function syntaxMarks(text, hues) {
   let tags = 0;
   return [...text.matchAll(SYNTAX)].map((match) => {
     const kind = KINDS[match.slice(1).findIndex((group) => group !== undefined)];
-    const hue = kind === "tag" ? ` hue-${hues ? hues.get(match.index) : tags++ % HUES}` : "";
-    return { start: match.index, end: match.index + match[0].length, kind: kind + hue };
+    const hue = kind === "tag" && (hues ? hues.get(match.index) : tags++ % HUES);
+    return { start: match.index, end: match.index + match[0].length, kind: Number.isInteger(hue) ? `${kind} hue-${hue}` : kind };
   });
 }
 
