@@ -123,7 +123,7 @@ def medians(contenders: Mapping[str, Callable[[int], None]], rounds: int) -> dic
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def patching_figures(dtype: torch.dtype = torch.float32, rounds: int = 7) -> list[Figure]:
+def patching_figures(dtype: torch.dtype = torch.float32, rounds: int = 15) -> list[Figure]:
     """Measure everything once; the half types have no target against addmm, which rounds twice and is not exact."""
     torch.manual_seed(0)
     clock = timer()
