@@ -19,7 +19,7 @@ PROMPT = "a cat on a blue background"
 
 
 def asked(page: Page, prompt: str, steps: int, count: int = 1) -> None:
-    """The page, with this prompt at the demo model's size, and Ctrl+Enter pressed."""
+    """The page, with this prompt at the demo model's size, Ctrl+Enter pressed and its request answered."""
     box = opened(page)
     for name, value in (("Width", "64"), ("Height", "64"), ("Steps", str(steps)), ("Batch count", str(count))):
         set_number(page, name, value)
@@ -27,7 +27,8 @@ def asked(page: Page, prompt: str, steps: int, count: int = 1) -> None:
     seed.fill("7")
     seed.press("Tab")
     box.fill(prompt)
-    box.press("Control+Enter")
+    with page.expect_response("**/app/generate"):
+        box.press("Control+Enter")
 
 
 def made(page: Page) -> NDArray[np.uint8]:
