@@ -203,7 +203,8 @@ def test_a_curve_writes_the_schedule_and_the_eye_keeps_a_network_at_hand(page: P
     eye.click()
     expect(prompt).to_have_value("a cat [<lora:ink_wash_0000:0.8:unet=0.8@0%~0.75@100%>::0]")
     expect(eye).to_have_attribute("aria-pressed", "false")
-    page.wait_for_function("() => localStorage.getItem('patchbay.form')?.includes('::0]')")  # the form is kept soon after
+    # The form is kept a moment later.
+    page.wait_for_function("() => localStorage.getItem('patchbay.form')?.includes('::0]')")
     page.reload()
     expect(eye).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#explanation .problems li")).to_have_count(0)
