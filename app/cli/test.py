@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.settings.model import CHECKOUT
 
 WHOLE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
-"""How all of them run: several files at once, in their order, in which the long ones come early."""
+"""How all of them run: several files at once, in the order of their names, since those of few tests are the slowest."""
 
 
 def test(arguments: Sequence[str]) -> int:

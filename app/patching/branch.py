@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.patching.kernels import Dense, Formed, LowRank, Term
+from app.patching.kernels import Dense, Formed, LowRank, Term, side_by_side
 
 
 class Branch:
@@ -54,8 +54,8 @@ class Branch:
         if same and self._up is not None:
             self._strengths.copy_(strengths)
             return
-        self._up = torch.cat([formed.up for formed, _ in low], dim=1) if low else None
-        self._down = torch.cat([formed.down for formed, _ in low]) if low else None
+        joined = side_by_side([formed for formed, _ in low]) if low else None
+        self._up, self._down = (joined.up, joined.down) if joined else (None, None)
         self._strengths = strengths.to(low[0][0].up.device) if low else strengths
 
     def _add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
