@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.diffusion.building import building
 from app.diffusion.checkpoint import Checkpoint
 from app.diffusion.device import Placement, memory_errors
 from app.diffusion.flow_files import T5_FOLDER, load_flow_file, t5_tokenizer
@@ -27,7 +28,7 @@ def load_checkpoint(path: Path, placement: Placement, vae: Path | None = None) -
     """
     if not path.exists():
         raise CheckpointError("There is no such file or folder.", where=str(path))
-    with memory_errors(placement, f"loading {path.name}"):
+    with building, memory_errors(placement, f"loading {path.name}"):
         checkpoint = load_folder(path, placement) if path.is_dir() else _load_file(path, placement)
         checkpoint = with_vae(checkpoint, vae) if vae is not None else checkpoint
     if placement.attention == "xformers" and "unet" in checkpoint.components:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from app.diffusion.building import building
 from app.diffusion.stored_file import open_model
 from app.errors import CheckpointError
 
@@ -28,5 +29,6 @@ def outline(path: Path) -> Outline:
     """
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise CheckpointError("This is a pickle: what it holds is known once it is loaded.", where=str(path))
-    stored = open_model(path)
+    with building:
+        stored = open_model(path)
     return Outline(stored.modules, stored.family)
