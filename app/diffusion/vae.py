@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from torch import nn
 
+from app.diffusion.building import building
 from app.diffusion.checkpoint import Checkpoint, module_config, vae_factor
 from app.diffusion.device import Placement
 from app.diffusion.folders import load_component, reading
@@ -26,7 +27,8 @@ def with_vae(checkpoint: Checkpoint, path: Path) -> Checkpoint:
         CheckpointError: if the VAE cannot be read, or is for latents of another kind than the checkpoint's.
     """
     own = module_config(checkpoint.vae)
-    vae = load_vae(path, checkpoint.placement, float(own["scaling_factor"]), float(own.get("shift_factor") or 0))
+    with building:
+        vae = load_vae(path, checkpoint.placement, float(own["scaling_factor"]), float(own.get("shift_factor") or 0))
     for what, has, needs in (
         ("latent channels", int(module_config(vae)["latent_channels"]), checkpoint.latent_channels),
         ("pixels along a latent", vae_factor(vae), checkpoint.vae_factor),
