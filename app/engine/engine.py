@@ -168,7 +168,10 @@ class Engine:
                 self._running.control.skipped = True
 
     def when_ended(self, listener: Callable[[Job], None]) -> None:
-        """Call `listener` with each job that has ended, in the worker's thread; it must not raise."""
+        """Call `listener` with each job that has ended, before anybody is told so; in the worker's thread.
+
+        It must not raise.
+        """
         self._listeners.append(listener)
 
     def job(self, job_id: str) -> Job | None:
@@ -289,10 +292,10 @@ class Engine:
     def _finish(self, job: Job | None, result: GenerationResult | None, error: PatchbayError | None) -> None:
         if job is None:
             return
-        with self._changed:
-            self._running = None
-            job.result, job.error = result, error
-            self._end(job, "failed" if error else "interrupted" if result and result.interrupted else "done")
-            self._bump()
+        job.result, job.error = result, error
         for listener in self._listeners:
             listener(job)
+        with self._changed:
+            self._running = None
+            self._end(job, "failed" if error else "interrupted" if result and result.interrupted else "done")
+            self._bump()

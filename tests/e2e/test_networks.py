@@ -317,7 +317,7 @@ def test_the_most_used_are_those_that_made_images(page: Page) -> None:
     page.get_by_role("button", name=f"Add {name}", exact=True).click()
     expect(prompt).to_have_value(re.compile(f"<lora:{name}:1>"))
     expect(first).not_to_have_attribute("aria-label", f"Remove {name}")
+    page.get_by_role("combobox", name="Sort").select_option("last")
     page.keyboard.press("Control+Enter")
     expect(infotext(page)).to_contain_text(str(name))
-    page.get_by_role("combobox", name="Sort").select_option("last")
     expect(first).to_have_attribute("aria-label", f"Remove {name}")

@@ -78,10 +78,11 @@ export async function showNetworks(picker, watch) {
     looked = Date.now();
     take(await refreshLibrary(), true);
   }
+  const isByUse = () => ["last", "times"].includes(find(".sort").value);
   /** How often and when each was used is asked for when it is sorted by. */
-  async function resort() {
-    if (["last", "times"].includes(find(".sort").value)) await takeMarks(all);
-    filter();
+  async function resort(stay = false) {
+    if (isByUse()) await takeMarks(all);
+    filter(stay);
   }
   async function askBase() {
     const name = document.querySelector("#checkpoint input")?.value;
@@ -98,7 +99,7 @@ export async function showNetworks(picker, watch) {
     grid.focus(0);
   });
   find(".kind").addEventListener("change", showFolders);
-  for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", resort);
+  for (const choice of panel.querySelectorAll("select")) choice.addEventListener("change", () => resort());
   find(".favourites").addEventListener("click", (event) => {
     event.currentTarget.ariaPressed = String(event.currentTarget.ariaPressed !== "true");
     filter();
@@ -109,7 +110,8 @@ export async function showNetworks(picker, watch) {
   // Files may have come, and images been made, while another tab or window was in front.
   const lookAgain = () => panel.offsetParent && Date.now() - looked > LOOK_AGAIN && !document.querySelector("dialog[open]") && reload();
   window.addEventListener("focus", lookAgain);
-  new IntersectionObserver(([seen]) => seen.isIntersecting && ["last", "times"].includes(find(".sort").value) && resort()).observe(panel);
+  new IntersectionObserver(([seen]) => seen.isIntersecting && isByUse() && resort()).observe(panel);
+  document.addEventListener("jobended", () => panel.offsetParent && isByUse() && resort(true));
   document.addEventListener("focusout", (event) => event.target.closest?.("#checkpoint") && setTimeout(askBase, 300));
   watch((keys) => {
     if (keys.size === active.size && [...keys].every((key) => active.has(key))) return;

@@ -6,7 +6,10 @@ import { duration, galleryView } from "./gallery.js";
 const TITLE = "Patchbay";
 const DOING = { loading: "Loading the model", encoding: "Reading the prompt", decoding: "Decoding" };
 
-/** Draws into the panel; `say(text)` shows an error, `showStep(step)` moves the plot's playhead. */
+/**
+ * Draws into the panel; `say(text)` shows an error, `showStep(step)` moves the plot's playhead.
+ * The panel sends the event "jobended" after each of this browser's jobs.
+ */
 export function resultsView(panel, say, showStep) {
   const find = (selector) => panel.querySelector(selector);
   const gallery = galleryView(panel);
@@ -27,6 +30,7 @@ export function resultsView(panel, say, showStep) {
     wasBusy = busy;
     if (state.last && state.last.id !== toldJob) {
       toldJob = state.last.id;
+      panel.dispatchEvent(new Event("jobended", { bubbles: true }));
       if (state.last.error) say(state.last.error);
     }
   }
