@@ -156,7 +156,7 @@ def _slab(device: torch.device) -> int:
 
 
 def _product(job: Job) -> Product | None:
-    """All low-rank terms as one product and one strength, folded into up where there are several."""
+    """All low-rank terms as one product and one strength; where there are several, a factor has theirs in it."""
     low = [(term.formed, term.strength) for term in job.terms if isinstance(term.formed, LowRank)]
     if not low:
         return None
@@ -166,7 +166,10 @@ def _product(job: Job) -> Product | None:
     joined = job.join([formed for formed, _ in low])
     strengths = np.array([strength for _, strength in low], np.float32)
     gains = torch.from_numpy(np.repeat(strengths, [formed.up.shape[1] for formed, _ in low]))  # quicker than a list's
-    return joined.up * gains.to(joined.up.device), joined.down, 1.0
+    gains = gains.to(joined.up.device)
+    if joined.up.shape[0] > joined.down.shape[1]:  # the smaller factor takes less time to scale
+        return joined.up, joined.down * gains[:, None], 1.0
+    return joined.up * gains, joined.down, 1.0
 
 
 def _matrix(tensor: Tensor) -> Tensor:

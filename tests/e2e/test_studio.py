@@ -47,7 +47,8 @@ def test_interrupt_keeps_the_image_that_there_is(page: Page, studio: Studio) -> 
     with studio.held():
         page.keyboard.press("Control+Enter")
         expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("aria-valuenow", "50")
-        page.keyboard.press("Escape")
+        with page.expect_response("**/app/interrupt"):
+            page.keyboard.press("Escape")
     expect(page.locator("#results .done")).to_contain_text("Stopped after")
     expect(infotext(page)).to_contain_text("stopped early")
 

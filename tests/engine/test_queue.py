@@ -38,7 +38,7 @@ class Painter:
         for step in range(request.steps):
             if control.interrupted:
                 break
-            self.gate.acquire(timeout=5)
+            self.gate.acquire(timeout=60)
             report(Progress("sampling", step + 1, request.steps))
         image = keep(GeneratedImage(Image.new("RGB", (8, 8)), request, ""))
         return GenerationResult(request, (image,), interrupted=control.interrupted)
@@ -63,7 +63,7 @@ def request(prompt: str = "", steps: int = 2) -> GenerationRequest:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)
@@ -75,7 +75,7 @@ def test_jobs_run_in_the_order_they_came_and_know_their_place(engine: Engine, pa
     assert [view.position for view in engine.snapshot("bob").jobs] == [1]
     assert [view.position for view in engine.snapshot("ann").jobs] == [0, 2]
     painter.gate.release(6)
-    assert all(job.wait(5) for job in (first, second, third))
+    assert all(job.wait(60) for job in (first, second, third))
     assert first.result and second.result and third.result
 
 
@@ -90,7 +90,7 @@ def test_generate_yields_growing_progress_and_then_the_result(engine: Engine, pa
 def test_an_error_ends_its_own_job_alone(engine: Engine, painter: Painter) -> None:
     bad, bug, good = engine.submit(request("bad checkpoint")), engine.submit(request("bug")), engine.submit(request())
     painter.gate.release(2)
-    assert good.wait(5)
+    assert good.wait(60)
     assert (bad.state, bug.state, good.state) == ("failed", "failed", "done")
     assert str(bad.error) == "x.safetensors: It is truncated."
     assert isinstance(bug.error, PatchbayError) and "never foreseen" in str(bug.error)
@@ -105,17 +105,17 @@ def test_interrupt_stops_the_owner_s_running_job_and_keeps_what_it_has(engine: E
     assert (mine.control.interrupted, theirs.state) == (False, "cancelled")
     engine.interrupt("ann")
     painter.gate.release(50)
-    assert mine.wait(5) and mine.state == "interrupted"
+    assert mine.wait(60) and mine.state == "interrupted"
     assert mine.result and mine.result.images
 
 
 def test_the_last_image_stays_however_many_jobs_fail_after_it(engine: Engine, painter: Painter) -> None:
     painter.gate.release(4)
     first, second = engine.submit(request(), "ann"), engine.submit(request(), "ann")
-    assert second.wait(5)
+    assert second.wait(60)
     for _ in range(MOST + 3):
         failed = engine.submit(request("bad checkpoint"), "ann")
-        assert failed.wait(5)
+        assert failed.wait(60)
     seen = engine.snapshot("ann")
     assert [job.id for job in seen.pictured] == [second.id, first.id]
     assert seen.last and seen.last.id == failed.id and not seen.last.images
