@@ -168,10 +168,7 @@ class Engine:
                 self._running.control.skipped = True
 
     def when_ended(self, listener: Callable[[Job], None]) -> None:
-        """Call `listener` with each job that has ended, before anybody is told so; in the worker's thread.
-
-        It must not raise.
-        """
+        """Call `listener` with each job that has ended, before anybody is told; in the worker, and never to raise."""
         self._listeners.append(listener)
 
     def job(self, job_id: str) -> Job | None:
