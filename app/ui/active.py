@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+from operator import eq
 from typing import Any
 
 from app.engine.forecast import Forecast, Forecasts, Unknown
@@ -49,6 +51,29 @@ def active_networks(
         is_other = UNKNOWN not in (base, file.base_model) and base != file.base_model
         records.append({**told, **_facts(file), "match": match, "other": base if is_other else ""})
     return records
+
+
+def followed(index: int, before: str, after: str, kinds: frozenset[str]) -> int:
+    """Where a tag of one text stands in what became of that text, both counted from 0 among tags of these `kinds`.
+
+    Raises:
+        RequestError: it is not there any more, or cannot be told from others like it.
+    """
+    old, new = ([placed.tag.text for placed in placed_tags(text, kinds)] for text in (before, after))
+    if len(old) == len(new):
+        return index
+    head = sum(1 for _ in takewhile(bool, map(eq, old, new)))
+    tail = sum(1 for _ in takewhile(bool, map(eq, reversed(old[head:]), reversed(new[head:]))))
+    if index < head:
+        return index
+    if index >= len(old) - tail:
+        return index + len(new) - len(old)
+    wanted = old[index]
+    old, new = old[head : len(old) - tail], new[head : len(new) - tail]
+    places = [place for place, text in enumerate(new) if text == wanted]
+    if len(places) != old.count(wanted):
+        raise RequestError("The prompt has no such tag any more.", where="tag")
+    return head + places[old[: index - head].count(wanted)]
 
 
 def edited(prompt: str, index: int, change: str, key: str, value: str, kinds: frozenset[str]) -> str:

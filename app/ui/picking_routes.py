@@ -16,7 +16,7 @@ from app.prompt.edit import PlacedTag, placed_tags
 from app.prompt.strength import HYPERNET
 from app.settings import SettingsStore
 from app.settings.model import NetworkSettings
-from app.ui.active import active_networks, edited
+from app.ui.active import active_networks, edited, followed
 from app.ui.picking import (
     Picked,
     add_tag,
@@ -70,9 +70,10 @@ class Word(BaseModel):
 
 
 class TagChange(BaseModel):
-    """A change to one tag of a prompt, counted from 0."""
+    """A change to one tag of a prompt, counted from 0 in the text that it was `seen` in: by default, the same."""
 
     prompt: str = Field(max_length=LONGEST_PROMPT)
+    seen: str | None = Field(None, max_length=LONGEST_PROMPT)
     tag: int = Field(ge=0)
     change: Literal["set", "clear", "switch", "remove", "name"]
     key: str = Field("all", max_length=20)
@@ -113,7 +114,9 @@ def picking_routes(shelves: Shelves, settings: SettingsStore, forecasts: Forecas
         """Change one tag of a prompt."""
         try:
             kinds = shelves.library.tags
-            prompt = edited(change.prompt, change.tag, change.change, change.key, change.value, kinds)
+            seen = change.prompt if change.seen is None else change.seen
+            tag = followed(change.tag, seen, change.prompt, kinds)
+            prompt = edited(change.prompt, tag, change.change, change.key, change.value, kinds)
         except RequestError as error:
             return JSONResponse(error.as_json(), 422)
         return JSONResponse({"prompt": prompt})

@@ -47,6 +47,28 @@ def test_a_slider_changes_its_argument_and_nothing_else(
 
 
 @pytest.mark.parametrize(
+    ("seen", "tag", "prompt", "expected"),
+    [
+        ("<lora:a:1> <lora:b:1>", 1, "<lora:b:1>", ""),
+        ("<lora:a:1>", 0, "<lora:b:1> <lora:c:1> <lora:a:1>", "<lora:b:1> <lora:c:1>"),
+        ("<lora:a:1> <lora:b:1> <lora:c:1>", 1, "<lora:x:1> <lora:b:1>", "<lora:x:1>"),
+        ("<lora:a:1> <lora:a:2>", 1, "<lora:a:2>", ""),
+        ("<lora:a:1> x <lora:b:1>", 1, "<lora:a:0.5> <lora:b:1>", "<lora:a:0.5>"),
+        ("a <lora:a:1>", 0, "words before <lora:a:0.9>", "words before"),
+        ("<lora:a:1> <lora:b:1>", 0, "<lora:b:1>", None),
+        ("<lora:a:1> <lora:b:1>", 0, "<lora:b:1> <lora:a:2> <lora:a:3>", None),
+        ("<lora:a:1>", 3, "", None),
+        ("<lora:a:1>", 1, "<lora:a:1> <lora:b:1>", None),
+    ],
+)
+def test_a_click_means_the_tag_that_was_seen_though_the_text_has_changed(
+    tab: TestClient, seen: str, tag: int, prompt: str, expected: str | None
+) -> None:
+    answer = tab.post("/app/prompt/edit", json={"prompt": prompt, "seen": seen, "tag": tag, "change": "remove"})
+    assert answer.json().get("prompt") == expected
+
+
+@pytest.mark.parametrize(
     ("change", "key", "value", "tag"),
     [
         ("set", "all", "loud", 0),

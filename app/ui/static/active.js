@@ -56,7 +56,8 @@ export function activeNetworks(list, picker, say) {
   let names = "";
 
   return {
-    show({ active }) {
+    show({ active: tags, texts }) {
+      const active = tags.map((tag) => ({ ...tag, seen: texts[tag.box] }));
       const now = active.map((tag) => `${tag.box}:${tag.kind}:${tag.name}`).join("\n");
       if (now !== names) {
         names = now;
@@ -87,7 +88,7 @@ function activeRow(tag, { picker, say, isOpen, name }) {
   const match = matchMark();
   const out = element("button", { type: "button", className: "out", "aria-label": `Remove ${name} from the ${isNegative ? "negative prompt" : "prompt"}`, textContent: "×" });
   const more = element("button", { type: "button", className: "more", "aria-label": `More strengths of ${called}`, textContent: "⋯" });
-  const context = { index: tag.index, box, say };
+  const context = { tag: () => now, box, say };
   const all = strengthControl("all", `Strength of ${called}`, context);
   const parts = PARTS.map(([key, label]) => [key, strengthControl(key, `${label} strength of ${called}`, context, label)]);
   const panel = element("div", { className: "parts", hidden: !isOpen }, all.curve, ...parts.map(([, part]) => part.whole), match.more);
@@ -102,13 +103,8 @@ function activeRow(tag, { picker, say, isOpen, name }) {
   }
   openPanel(isOpen);
   more.addEventListener("click", () => openPanel(panel.hidden));
-  async function change(change, value = "") {
-    const answer = await send("/app/prompt/edit", { prompt: box.value, tag: tag.index, change, value });
-    if (answer.ok) changeTo(box, answer.prompt);
-    else say(answer.detail);
-  }
   eye.addEventListener("click", async () => {
-    await change("switch");
+    await picker.edit(now, { change: "switch" });
     eye.focus();
   });
   out.addEventListener("click", () => picker.remove(now));
@@ -124,7 +120,7 @@ function activeRow(tag, { picker, say, isOpen, name }) {
       eye.setAttribute("aria-label", `Use ${called}`);
       eye.title = told.off ? "Switched off. Click to use it again." : "In use. Click to switch it off and keep it.";
       match.follow(told);
-      showProblem(problem, told, (near) => change("name", near));
+      showProblem(problem, told, (near) => picker.edit(now, { change: "name", value: near }));
       all.follow(told.strengths.all, told.reach);
       for (const [key, part] of parts) part.follow(told.strengths[key], told.reach);
     },
@@ -193,24 +189,35 @@ function strengthControl(key, label, context, title = "") {
 const plain = (value) => String(Number(Number(value).toFixed(3)));
 
 /** Edits of one strength: while it moves the text moves along; once let go, the whole move is one edit that Ctrl+Z undoes. */
-function liveEdit(key, { index, box, say }) {
+function liveEdit(key, { tag, box, say }) {
   let before = null;
+  let seen = null;
+  let left = null;
   let wanted = null;
   let running = null;
 
+  /** Begin from the text that stands in the box. */
+  function begin() {
+    before = left = box.value;
+    seen = tag();
+  }
   async function write() {
     while (wanted !== null) {
       const value = wanted;
       wanted = null;
       const change = value === "" ? { change: "clear" } : { change: "set", value };
-      const answer = await send("/app/prompt/edit", { prompt: before, tag: index, key, ...change });
+      const answer = await send("/app/prompt/edit", { prompt: before, seen: seen.seen, tag: seen.index, key, ...change });
       if (!answer.ok) say(answer.detail);
-      else if (wanted === null) setText(box, answer.prompt);
+      else if (box.value !== left) {
+        // Typed in, or changed by another click: what it moves to is written into that.
+        before = left = box.value;
+        wanted ??= value;
+      } else if (wanted === null) setText(box, left = answer.prompt);
     }
     running = null;
   }
   function move(value) {
-    before ??= box.value;
+    if (before === null) begin();
     wanted = value;
     running ??= write();
     return running;

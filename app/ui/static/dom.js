@@ -76,7 +76,10 @@ export function codePointOffsets(text) {
   return offsets;
 }
 
-/** Ask a route; a refusal comes back as {detail, problems}, like every answer that could not be had. */
+/**
+ * Ask a route: the answer's JSON, with `ok` and the `etag` it came with. A refusal comes back as {detail, problems}, like
+ * every answer that could not be had.
+ */
 export async function ask(address, options = {}) {
   let answer;
   try {
@@ -86,7 +89,7 @@ export async function ask(address, options = {}) {
   }
   const isJson = answer.status !== 204 && answer.headers.get("content-type")?.includes("json");
   const body = isJson ? await answer.json() : {};
-  if (answer.ok) return { ok: true, ...body };
+  if (answer.ok) return { ok: true, etag: answer.headers.get("etag"), ...body };
   const detail = typeof body.detail === "string" ? body.detail : `The server refused this (${answer.status}).`;
   return { ok: false, detail, problems: body.problems ?? [] };
 }

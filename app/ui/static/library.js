@@ -34,7 +34,8 @@ async function fetched() {
   for (const card of answer.cards) {
     card.haystack = [card.name, card.title, card.base, baseName(card.base), card.hash, card.text, ...card.words, ...card.tags].join("\n").toLowerCase();
   }
-  const library = { ...answer, cards: [...answer.cards, ...styles] };
+  const version = `${answer.etag} ${JSON.stringify(styles)}`;
+  const library = { ...answer, version, cards: [...answer.cards, ...styles] };
   if (library.reading) followReading(Math.max(MORE_CARDS, RESPITE * (performance.now() - began)));
   return library;
 }
@@ -61,11 +62,15 @@ export async function networkCards() {
   return (await networkLibrary()).cards;
 }
 
-/** Have the server look at the folders again. */
+/** Have the server look at the folders again: the library as it is now, which is the same object where nothing changed. */
 export async function refreshLibrary() {
   await send("/app/networks/refresh");
-  known = null;
-  return networkLibrary();
+  const before = known;
+  known = fetched();
+  const [old, now] = await Promise.all([before, known]);
+  if (!now.version || now.version !== old?.version) return now;
+  known = before;
+  return old;
 }
 
 /** A route about a card. */

@@ -65,7 +65,7 @@ export async function showNetworks(picker, watch) {
   }
   function take(library, stay = false) {
     showReading(find(".reading"), library.reading);
-    if (!library.cards) return;
+    if (!library.cards || library === view) return;
     view = library;
     all = library.cards;
     grid.resize(view.size);
@@ -121,6 +121,8 @@ export async function showNetworks(picker, watch) {
   watchLibrary((library) => take(library, true));
   take(await networkLibrary());
   askBase();
+  // What the server knew is shown at once; what has come and gone since it looked follows.
+  if (!view.reading) await reload();
 }
 
 /** "/" goes to the search from wherever nothing is typed; Ctrl+Z takes the last pick back. */

@@ -66,10 +66,16 @@ export function networkPicker(prompt, negative, say, lastImage) {
         await this.toggle(card);
         return;
       }
+      await this.edit(tag, { change: "remove" });
+    },
+    /** Change a tag that was `seen` in a text of its box: on the text that stands there when the answer comes. */
+    async edit(tag, change) {
       const box = this.boxes[tag.box];
-      const answer = await send("/app/prompt/edit", { prompt: box.value, tag: tag.index, change: "remove" });
-      if (answer.ok) changeTo(box, answer.prompt);
-      else say(answer.detail);
+      const text = box.value;
+      const answer = await send("/app/prompt/edit", { prompt: text, seen: tag.seen, tag: tag.index, ...change });
+      if (!answer.ok) say(answer.detail);
+      else if (box.value === text) changeTo(box, answer.prompt);
+      else await this.edit(tag, change);
     },
     /** Add words to the prompt as pieces between commas, or take away those that are one there. */
     async toggleWord(word) {
