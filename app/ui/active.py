@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import takewhile
-from operator import eq
 from typing import Any
 
 from app.engine.forecast import Forecast, Forecasts, Unknown
@@ -59,21 +59,29 @@ def followed(index: int, before: str, after: str, kinds: frozenset[str]) -> int:
     Raises:
         RequestError: it is not there any more, or cannot be told from others like it.
     """
-    old, new = ([placed.tag.text for placed in placed_tags(text, kinds)] for text in (before, after))
+    old, new = ([placed.tag for placed in placed_tags(text, kinds)] for text in (before, after))
     if len(old) == len(new):
         return index
-    head = sum(1 for _ in takewhile(bool, map(eq, old, new)))
-    tail = sum(1 for _ in takewhile(bool, map(eq, reversed(old[head:]), reversed(new[head:]))))
+    head = _common(old, new)
+    tail = _common(old[head:][::-1], new[head:][::-1])
     if index < head:
         return index
     if index >= len(old) - tail:
         return index + len(new) - len(old)
-    wanted = old[index]
-    old, new = old[head : len(old) - tail], new[head : len(new) - tail]
-    places = [place for place, text in enumerate(new) if text == wanted]
-    if len(places) != old.count(wanted):
-        raise RequestError("The prompt has no such tag any more.", where="tag")
-    return head + places[old[: index - head].count(wanted)]
+    between = slice(head, len(old) - tail), slice(head, len(new) - tail)
+    said: Callable[[NetworkTag], object]
+    for said in (lambda tag: tag.text, lambda tag: (tag.kind, tag.name)):
+        olds, news = [*map(said, old[between[0]])], [*map(said, new[between[1]])]
+        wanted = said(old[index])
+        places = [place for place, one in enumerate(news) if one == wanted]
+        if len(places) == olds.count(wanted):
+            return head + places[olds[: index - head].count(wanted)]
+    raise RequestError("The prompt has no such tag any more.", where="tag")
+
+
+def _common(one: Sequence[NetworkTag], other: Sequence[NetworkTag]) -> int:
+    """How many tags both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0].text == pair[1].text, zip(one, other, strict=False)))
 
 
 def edited(prompt: str, index: int, change: str, key: str, value: str, kinds: frozenset[str]) -> str:
