@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 pytest.importorskip("lycoris")
 
+from app.__main__ import main
 from models.demo.exhibits import EXHIBITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,10 @@ def run(*command: object) -> str:
 
 
 @pytest.mark.skipif(not has_emoji_font(), reason="Noto Color Emoji is not installed")
-def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
+def test_the_recipe_runs_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATCHBAY_DATA", str(tmp_path / "data"))
     model = tmp_path / "models" / "checkpoints" / "tiny"
     run("-m", "models.demo", "--tiny", "--work", tmp_path / "work", "--out", model, "--vae", tmp_path / "vae")
     report = json.loads((tmp_path / "work" / "adherence.json").read_text())
@@ -63,7 +67,8 @@ def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
         if exhibit.name in names:
             assert {path.with_suffix(".json").is_file(), path.with_suffix(".png").is_file()} == {True}
         if exhibit.name in names and exhibit.folder == "loras":
-            told = json.loads(run("-m", "app", "networks", "check", path, "--model", model, "--json"))
+            assert main(["networks", "check", str(path), "--model", str(model), "--json"]) == 0
+            told = json.loads(capsys.readouterr().out)
             assert told["matched"] > 0
             assert (told["unmatched"], told["mismatched"], told["problems"]) == ([], [], [])
 
