@@ -16,7 +16,10 @@ from app.networks.record import NetworkFile
 from app.settings import write_atomically
 from app.ui.shelves import network_key
 
-SIZE = (256, 384)
+SIDE = 256
+"""Pixels of the shorter side, at most: twice the width of a card."""
+LONGEST = 2
+"""The longer side, in shorter ones: the ends of a panorama are cut off, the rest of a picture is for the card to crop."""
 QUALITY = 72
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LARGEST = 64_000_000
@@ -29,12 +32,12 @@ UNREADABLE = (
 
 
 def thumbnail_version(file: NetworkFile) -> str:
-    """Changes when the network or the picture beside it does."""
+    """Changes when the network or the picture beside it does, or the size that thumbnails are made in."""
     try:
         seen = file.picture.stat().st_mtime_ns if file.picture else file.mtime_ns
     except OSError:
         seen = 0
-    return f"{seen:x}"
+    return f"{SIDE}-{seen:x}"
 
 
 class Thumbnails:
@@ -65,13 +68,19 @@ def _made(file: NetworkFile) -> bytes | None:
         with Image.open(io.BytesIO(preview.data), formats=FORMATS) as picture:
             if picture.width * picture.height > LARGEST:
                 return None
-            picture.draft("RGB", (2 * SIZE[0], 2 * SIZE[1]))
-            small = ImageOps.fit(picture.convert("RGB"), SIZE, Image.Resampling.LANCZOS, centering=(0.5, 0.35))
+            size = _size(picture.width, picture.height)
+            picture.draft("RGB", (2 * size[0], 2 * size[1]))
+            small = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS, centering=(0.5, 0.35))
             encoded = io.BytesIO()
             small.save(encoded, "WEBP", quality=QUALITY)
     except UNREADABLE:
         return None
     return encoded.getvalue()
+
+
+def _size(width: int, height: int) -> tuple[int, int]:
+    shorter = min(SIDE, width, height)
+    return round(shorter * min(LONGEST, max(1, width / height))), round(shorter * min(LONGEST, max(1, height / width)))
 
 
 def _preview(file: NetworkFile) -> Preview | None:

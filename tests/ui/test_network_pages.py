@@ -56,11 +56,25 @@ def test_the_cards_are_not_sent_again_while_they_are_the_same(tab: TestClient) -
     assert tab.get("/app/networks.json", headers={"if-none-match": first.headers["etag"]}).status_code == 304
 
 
-def test_a_thumbnail_is_small_and_of_one_shape(tab: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((512, 512), (256, 256)),
+        ((600, 300), (512, 256)),
+        ((400, 600), (256, 384)),
+        ((64, 64), (64, 64)),
+        ((3000, 90), (180, 90)),
+        ((7, 4000), (7, 14)),
+    ],
+)
+def test_a_thumbnail_is_small_and_shows_the_whole_picture_but_for_a_panorama_s_ends(
+    tab: TestClient, studio_folder: Path, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    Image.new("RGB", size, "red").save(studio_folder / "models" / "loras" / "ink.png")
     answer = tab.get(str(cards(tab)["ink"]["picture"]))
     with Image.open(io.BytesIO(answer.content)) as picture:
-        assert (picture.format, picture.size) == ("WEBP", (256, 384))
-        assert picture.getpixel((128, 192))[0] > 200  # type: ignore[index]
+        assert (picture.format, picture.size) == ("WEBP", expected)
+        assert picture.getpixel((expected[0] // 2, expected[1] // 2))[0] > 200  # type: ignore[index]
     assert tab.get(str(cards(tab)["ink"]["picture"])).content == answer.content
 
 
