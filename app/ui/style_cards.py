@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from app.errors import StorageError
 from app.settings import write_atomically
 from app.ui.marks import Mark, Marks
-from app.ui.thumbnails import QUALITY, SIZE
+from app.ui.thumbnails import thumbnail
 
 KIND = "style"
 
@@ -42,10 +41,8 @@ class StyleCards:
         Raises:
             StorageError: it cannot be written.
         """
-        encoded = io.BytesIO()
-        ImageOps.fit(image.convert("RGB"), SIZE, Image.Resampling.LANCZOS).save(encoded, "WEBP", quality=QUALITY)
         try:
-            write_atomically(self._folder / f"{key}.webp", encoded.getvalue())
+            write_atomically(self._folder / f"{key}.webp", thumbnail(image))
         except OSError as error:
             raise StorageError(f"The picture cannot be written ({error.strerror or error}).", where=key) from error
 

@@ -19,7 +19,7 @@ from app.ui.shelves import network_key
 SIDE = 256
 """Pixels of the shorter side, at most: twice the width of a card."""
 LONGEST = 2
-"""The longer side, in shorter ones: the ends of a panorama are cut off, the rest of a picture is for the card to crop."""
+"""The longer side, in shorter ones. The ends of a panorama are cut off; any other picture is for the card to crop."""
 QUALITY = 72
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LARGEST = 64_000_000
@@ -38,6 +38,17 @@ def thumbnail_version(file: NetworkFile) -> str:
     except OSError:
         seen = 0
     return f"{SIDE}-{seen:x}"
+
+
+def thumbnail(picture: Image.Image) -> bytes:
+    """A picture made small, in its own shape, as a WebP."""
+    shorter = min(SIDE, *picture.size)
+    tall, wide = picture.height / picture.width, picture.width / picture.height
+    size = round(shorter * min(LONGEST, max(1, wide))), round(shorter * min(LONGEST, max(1, tall)))
+    encoded = io.BytesIO()
+    small = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS, centering=(0.5, 0.35))
+    small.save(encoded, "WEBP", quality=QUALITY)
+    return encoded.getvalue()
 
 
 class Thumbnails:
@@ -68,19 +79,10 @@ def _made(file: NetworkFile) -> bytes | None:
         with Image.open(io.BytesIO(preview.data), formats=FORMATS) as picture:
             if picture.width * picture.height > LARGEST:
                 return None
-            size = _size(picture.width, picture.height)
-            picture.draft("RGB", (2 * size[0], 2 * size[1]))
-            small = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS, centering=(0.5, 0.35))
-            encoded = io.BytesIO()
-            small.save(encoded, "WEBP", quality=QUALITY)
+            picture.draft("RGB", (2 * SIDE, 2 * SIDE))
+            return thumbnail(picture)
     except UNREADABLE:
         return None
-    return encoded.getvalue()
-
-
-def _size(width: int, height: int) -> tuple[int, int]:
-    shorter = min(SIDE, width, height)
-    return round(shorter * min(LONGEST, max(1, width / height))), round(shorter * min(LONGEST, max(1, height / width)))
 
 
 def _preview(file: NetworkFile) -> Preview | None:
