@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.networks.grouping import Keys, grouped
-from app.networks.prefixes import components_of
+from app.networks.prefixes import ALIKE, components_of
 
 UNKNOWN = "unknown"
 
@@ -105,19 +106,25 @@ def _from_widths(widths: Mapping[str, int | None]) -> BaseModel | None:
     """What only one family has: the width that its text encoder feeds the UNet, or its transformer's own."""
     denoiser, encoder = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for module, width in widths.items():
-        components, name = components_of(module)
-        flat = name.replace(".", "_")
-        if components[0] == "vae":
-            continue
-        if components[0].startswith("text_encoder"):
-            encoder.update(_encoder_signs(components[0], flat, width))
-        else:
-            denoiser.update(_denoiser_signs(flat, width))
+        for sign in _signs(module, width):
+            (encoder if components_of(module)[0][0].startswith("text_encoder") else denoiser)[sign] += 1
     for signs in (denoiser, encoder):
         if signs:
             family, reason = _most_telling(signs)
             return BaseModel(family, reason)
     return None
+
+
+@lru_cache(maxsize=ALIKE)
+def _signs(module: str, width: int | None) -> tuple[tuple[str, str], ...]:
+    """The families that one module with this input width speaks for, and why."""
+    components, name = components_of(module)
+    flat = name.replace(".", "_")
+    if components[0] == "vae":
+        return ()
+    if components[0].startswith("text_encoder"):
+        return tuple(_encoder_signs(components[0], flat, width))
+    return tuple(_denoiser_signs(flat, width))
 
 
 def _most_telling(signs: Counter[tuple[str, str]]) -> tuple[str, str]:
