@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +13,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.server_process import Server, free_port
+
 ROOT = Path(__file__).parents[2]
 STUDIO = ROOT / "tests" / "ui" / "standin.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEP_SECONDS = 0.02
-START_SECONDS = 120
 SLOW = 30_000
 """Milliseconds: the machine may be busy."""
 NETWORKS = 400
@@ -57,30 +54,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": browser_path(), "args": quiet}
 
 
-class Studio:
-    """A server process over its own data folder, which can be stopped and started again."""
+class Studio(Server):
+    """The stand-in studio."""
 
     def __init__(self, data: Path, port: int, networks: int = NETWORKS) -> None:
-        self.data = data
-        self.address = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, str(STUDIO), "--data", str(data), "--port", str(port)]
-        self._command += ["--step", str(STEP_SECONDS), "--networks", str(networks)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Serve, and wait for the first answer."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(self._command, env=environment)
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            try:
-                urllib.request.urlopen(f"{self.address}/config", timeout=5).read()
-            except OSError:
-                assert self._process.poll() is None, "the studio ended while it started"
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("the studio did not answer")
+        told = {"--data": data, "--port": port, "--step": STEP_SECONDS, "--networks": networks}
+        words = [str(word) for pair in told.items() for word in pair]
+        super().__init__(data, port, [sys.executable, str(STUDIO), *words], ROOT)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -91,20 +71,6 @@ class Studio:
             yield
         finally:
             hold.unlink()
-
-    def stop(self) -> None:
-        """End the process."""
-        if self._process:
-            self._process.terminate()
-            self._process.wait(20)
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="session")

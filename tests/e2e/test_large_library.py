@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Studio, free_port
+from tests.e2e.conftest import Studio
+from tests.server_process import free_port
 
 COUNT = 5000
 LOAD = float(os.environ.get("PATCHBAY_SLOWNESS", "1"))

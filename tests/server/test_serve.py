@@ -17,11 +17,7 @@ import pytest
 from app.errors import SettingsError
 from app.server.serve import listen
 from app.settings import SettingsStore
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+from tests.server_process import free_port
 
 
 def test_a_taken_port_gives_the_next_free_one_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
