@@ -98,6 +98,16 @@ def test_an_error_ends_its_own_job_alone(engine: Engine, painter: Painter) -> No
         list(engine.generate(request("bad checkpoint")))
 
 
+def test_who_listens_hears_of_an_ended_job_before_anybody_is_told(engine: Engine, painter: Painter) -> None:
+    heard: list[tuple[bool, bool, bool]] = []
+    engine.when_ended(
+        lambda job: heard.append((job.finished.is_set(), bool(engine.snapshot("ann").jobs), job.result is not None))
+    )
+    painter.gate.release(2)
+    assert engine.submit(request(), "ann").wait(60)
+    assert heard == [(False, True, True)]
+
+
 def test_interrupt_stops_the_owner_s_running_job_and_keeps_what_it_has(engine: Engine, painter: Painter) -> None:
     mine, theirs = engine.submit(request(steps=50), "ann"), engine.submit(request(), "bob")
     until(lambda: mine.state == "running")
