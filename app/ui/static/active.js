@@ -28,7 +28,11 @@ export function networksInUse(prompt, negative, explanation) {
       if (key !== asked) tries = 0;
       asked = key;
       const answer = await send("/app/prompt/active", question);
-      if (asked !== key || !answer.ok) return;
+      if (asked !== key) return;
+      if (!answer.ok) {
+        asked = "";  // the next explanation asks again
+        return;
+      }
       told = { ...answer, texts: { prompt: question.prompt, negative: question.negative } };
       if (answer.active.some(isAwaited)) setTimeout(() => asked === key && ask(true), ASK_AGAIN[Math.min(tries++, ASK_AGAIN.length - 1)]);
     }
