@@ -29,7 +29,7 @@ def test_a_prompt_and_ctrl_enter_give_an_image_that_survives_a_reload_in_the_mid
         expect(progress).to_have_attribute("aria-valuenow", "50")
     expect(infotext(page)).to_contain_text("a lighthouse that holds")
     expect(picture(page)).to_be_visible()
-    assert page.evaluate("document.querySelector('#results .picture img').naturalWidth") == 512
+    expect(picture(page)).to_have_js_property("naturalWidth", 512)
 
 
 def test_the_image_is_a_file_that_carries_its_parameters(page: Page) -> None:
