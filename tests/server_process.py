@@ -7,31 +7,35 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 START_SECONDS = 180
 STOP_SECONDS = 60
 
 
-class Server:
+class Server(ABC):
     """A server process over its own data folder, which can be stopped and started again."""
 
-    def __init__(self, data: Path, port: int, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, data: Path, port: int) -> None:
         self.data = data
+        self.port = port
         self.address = f"http://127.0.0.1:{port}"
-        self.folder = folder
-        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def serving(self) -> list[str]:
+        """The command that serves."""
 
     @property
     def environment(self) -> dict[str, str]:
         """One thread for the model: the browser beside it needs the other core."""
-        return {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def start(self) -> None:
         """Serve, and wait for the first answer."""
-        self._process = subprocess.Popen(self._command, cwd=self.folder, env=self.environment)
+        self._process = subprocess.Popen(self.serving(), cwd=ROOT, env=self.environment)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             try:

@@ -9,12 +9,14 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from app.errors import NetworkError, Problem
 from app.networks.formats import PATHS
 from app.networks.grouping import Keys, grouped
 from app.networks.header import Header, TensorInfo
+from app.networks.identity import REMEMBERED
 from app.networks.prefixes import DENOISERS, components_of
 
 SIGNS: tuple[tuple[str, str], ...] = (
@@ -147,6 +149,7 @@ def _algorithm(roles: frozenset[str]) -> str:
     return name
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _component(head: str, denoiser: str) -> str:
     """The component of the modules whose names begin so."""
     components, name = components_of(head)

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.networks.grouping import Keys, grouped
-from app.networks.prefixes import ALIKE, components_of
+from app.networks.prefixes import components_of
 
 UNKNOWN = "unknown"
+REMEMBERED = 1 << 14
+"""Modules whose signs are remembered, since a library has many files of one model: those of some large ones."""
+LONGEST_NAME = 500
+"""Characters of a module's name, in any model. A longer one says nothing, and is not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +110,26 @@ def _from_widths(widths: Mapping[str, int | None]) -> BaseModel | None:
     """What only one family has: the width that its text encoder feeds the UNet, or its transformer's own."""
     denoiser, encoder = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for module, width in widths.items():
-        for sign in _signs(module, width):
-            (encoder if components_of(module)[0][0].startswith("text_encoder") else denoiser)[sign] += 1
-    for signs in (denoiser, encoder):
-        if signs:
-            family, reason = _most_telling(signs)
+        is_encoder, signs = _signs(module, width) if len(module) <= LONGEST_NAME else (False, ())
+        for sign in signs:
+            (encoder if is_encoder else denoiser)[sign] += 1
+    for counts in (denoiser, encoder):
+        if counts:
+            family, reason = _most_telling(counts)
             return BaseModel(family, reason)
     return None
 
 
-@lru_cache(maxsize=ALIKE)
-def _signs(module: str, width: int | None) -> tuple[tuple[str, str], ...]:
-    """The families that one module with this input width speaks for, and why."""
+@lru_cache(maxsize=REMEMBERED)
+def _signs(module: str, width: int | None) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """Whether a module is of a text encoder, and the families that it speaks for with this input width, and why."""
     components, name = components_of(module)
     flat = name.replace(".", "_")
     if components[0] == "vae":
-        return ()
+        return False, ()
     if components[0].startswith("text_encoder"):
-        return tuple(_encoder_signs(components[0], flat, width))
-    return tuple(_denoiser_signs(flat, width))
+        return True, tuple(_encoder_signs(components[0], flat, width))
+    return False, tuple(_denoiser_signs(flat, width))
 
 
 def _most_telling(signs: Counter[tuple[str, str]]) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 
 DENOISERS: tuple[str, ...] = ("unet", "transformer", "transformer_2")
@@ -58,16 +57,12 @@ WRAPPERS: tuple[str, ...] = ("base_model.model.",)
 """What a library puts round a whole model, before or behind the component: peft."""
 
 
-ALIKE = 1 << 14
-"""Names of modules that are remembered: those of some large models."""
-
 _COMPONENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(dict(PREFIXES))
 _PREFIX = re.compile("|".join(re.escape(prefix) for prefix, _ in PREFIXES))
 _ENCODER = re.compile(r"text_encoders\.[a-z0-9_]+\.(?:transformer\.)?")
 """ComfyUI's name for any other text encoder, the model's one (Gemma, Qwen)."""
 
 
-@lru_cache(maxsize=ALIKE)  # a file has two to three keys for each module, and a library many files of one model
 def components_of(module: str) -> tuple[tuple[str, ...], str]:
     """The components a file's module may belong to, in order of likelihood, and its name inside them."""
     module = _unwrapped(module)

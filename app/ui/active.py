@@ -60,18 +60,16 @@ def followed(index: int, before: str, after: str, kinds: frozenset[str]) -> int:
         RequestError: it is not there any more, or cannot be told from others like it.
     """
     old, new = ([placed.tag for placed in placed_tags(text, kinds)] for text in (before, after))
-    if len(old) == len(new):
-        return index
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
     if index < head:
         return index
     if index >= len(old) - tail:
         return index + len(new) - len(old)
-    between = slice(head, len(old) - tail), slice(head, len(new) - tail)
+    changed = old[head : len(old) - tail], new[head : len(new) - tail]
     said: Callable[[NetworkTag], object]
     for said in (lambda tag: tag.text, lambda tag: (tag.kind, tag.name)):
-        olds, news = [*map(said, old[between[0]])], [*map(said, new[between[1]])]
+        olds, news = ([*map(said, tags)] for tags in changed)
         wanted = said(old[index])
         places = [place for place, one in enumerate(news) if one == wanted]
         if len(places) == olds.count(wanted):

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.server_process import Server, free_port
+from tests.server_process import ROOT, Server, free_port
 
-ROOT = Path(__file__).parents[2]
 STUDIO = ROOT / "tests" / "ui" / "standin.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEP_SECONDS = 0.02
@@ -58,9 +57,12 @@ class Studio(Server):
     """The stand-in studio."""
 
     def __init__(self, data: Path, port: int, networks: int = NETWORKS) -> None:
-        told = {"--data": data, "--port": port, "--step": STEP_SECONDS, "--networks": networks}
-        words = [str(word) for pair in told.items() for word in pair]
-        super().__init__(data, port, [sys.executable, str(STUDIO), *words], ROOT)
+        super().__init__(data, port)
+        self._networks = networks
+
+    def serving(self) -> list[str]:
+        told = {"--data": self.data, "--port": self.port, "--step": STEP_SECONDS, "--networks": self._networks}
+        return [sys.executable, str(STUDIO), *(str(word) for pair in told.items() for word in pair)]
 
     @contextmanager
     def held(self) -> Iterator[None]:

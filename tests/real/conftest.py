@@ -11,11 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import browser_path, browser_type_launch_args
-from tests.server_process import Server, free_port
+from tests.server_process import ROOT, Server, free_port
 
 __all__ = ["browser_type_launch_args"]
 
-ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "models" / "checkpoints" / "patchbay-demo"
 SLOW = 120_000
 """Milliseconds, for a model that is loaded on a busy machine."""
@@ -33,18 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class RealStudio(Server):
     """`serve`, as a user starts it, over a data folder of its own."""
 
-    def __init__(self, data: Path, port: int) -> None:
-        super().__init__(data, port, [*command(data, "serve"), "--port", str(port), "--no-browser"], ROOT)
+    def serving(self) -> list[str]:
+        return [*self.command("serve"), "--port", str(self.port), "--no-browser"]
 
     def command(self, *words: str) -> list[str]:
-        """A command of the studio, over the same folders."""
-        return command(self.data, *words)
-
-
-def command(data: Path, *words: str) -> list[str]:
-    """A command of the studio, on the shipped models."""
-    shared = ["--models", str(ROOT / "models"), "--data", str(data), "--device", "cpu"]
-    return [sys.executable, "-m", "app", *words, *shared]
+        """A command of the studio, on the shipped models."""
+        shared = ["--models", str(ROOT / "models"), "--data", str(self.data), "--device", "cpu"]
+        return [sys.executable, "-m", "app", *words, *shared]
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ def test_a_slider_changes_its_argument_and_nothing_else(
         ("a <lora:a:1>", 0, "words before <lora:a:0.9>", "words before"),
         ("<lora:a:1> <lora:b:1>", 0, "<lora:a:2>", ""),
         ("<lora:a:1> <lora:b:1>", 0, "<lora:b:1>", None),
+        ("<lora:a:1>", 0, "<lora:b:1>", None),
         ("<lora:a:1> <lora:b:1>", 0, "<lora:b:1> <lora:a:2> <lora:a:3>", None),
         ("<lora:a:1>", 3, "", None),
         ("<lora:a:1>", 1, "<lora:a:1> <lora:b:1>", None),

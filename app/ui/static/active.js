@@ -195,28 +195,31 @@ const plain = (value) => String(Number(Number(value).toFixed(3)));
 /** Edits of one strength: while it moves the text moves along; once let go, the whole move is one edit that Ctrl+Z undoes. */
 function liveEdit(key, { tag, box, say }) {
   let before = null;
-  let seen = null;
-  let left = null;
+  let meant = null;
+  let written = null;
   let wanted = null;
   let running = null;
 
   /** Begin from the text that stands in the box. */
   function begin() {
-    before = left = box.value;
-    seen = tag();
+    before = written = box.value;
+    meant = tag();
   }
   async function write() {
     while (wanted !== null) {
       const value = wanted;
       wanted = null;
       const change = value === "" ? { change: "clear" } : { change: "set", value };
-      const answer = await send("/app/prompt/edit", { prompt: before, seen: seen.seen, tag: seen.index, key, ...change });
+      const answer = await send("/app/prompt/edit", { prompt: before, seen: meant.seen, tag: meant.index, key, ...change });
       if (!answer.ok) say(answer.detail);
-      else if (box.value !== left) {
+      else if (box.value !== written) {
         // Typed in, or changed by another click: what it moves to is written into that.
-        before = left = box.value;
+        begin();
         wanted ??= value;
-      } else if (wanted === null) setText(box, left = answer.prompt);
+      } else if (wanted === null) {
+        written = answer.prompt;
+        setText(box, written);
+      }
     }
     running = null;
   }
